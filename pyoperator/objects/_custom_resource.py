@@ -1,0 +1,194 @@
+"""Typed resources: a pydantic model per kind that keeps fields it does not know and writes only what was set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from pyoperator.objects._kinds import GroupVersionKind, ResourceKind
+from pyoperator.objects._metadata import Metadata, ObjectKey, OwnerReference
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Model(BaseModel):
+    """Base of everything inside a custom resource: camelCase on the wire, snake_case in Python, unknown fields kept."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="allow", serialize_by_alias=True, protected_namespaces=()
+    )
+
+
+class OwnerReferenceModel(Model):
+    """One entry of ``metadata.ownerReferences`` of a typed resource."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+    controller: bool | None = None
+    block_owner_deletion: bool | None = None
+
+
+class ObjectMeta(Model):
+    """``metadata`` of a typed resource; every field is optional, as in a manifest."""
+
+    name: str = ""
+    namespace: str = ""
+    generate_name: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    owner_references: list[OwnerReferenceModel] = Field(default_factory=list)
+    finalizers: list[str] = Field(default_factory=list)
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    deletion_grace_period_seconds: int | None = None
+
+    def snapshot(self) -> Metadata:
+        """Return the read-only form that the machinery uses."""
+        return Metadata(
+            name=self.name,
+            namespace=self.namespace,
+            uid=self.uid,
+            resource_version=self.resource_version,
+            generation=self.generation,
+            labels=dict(self.labels),
+            annotations=dict(self.annotations),
+            owner_references=tuple(
+                OwnerReference(
+                    api_version=owner.api_version,
+                    kind=owner.kind,
+                    name=owner.name,
+                    uid=owner.uid,
+                    controller=bool(owner.controller),
+                    block_owner_deletion=bool(owner.block_owner_deletion),
+                )
+                for owner in self.owner_references
+            ),
+            finalizers=tuple(self.finalizers),
+            creation_timestamp=self.creation_timestamp,
+            deletion_timestamp=self.deletion_timestamp,
+            deletion_grace_period_seconds=self.deletion_grace_period_seconds,
+            generate_name=self.generate_name,
+        )
+
+
+class ListMeta(Model):
+    """``metadata`` of a list."""
+
+    resource_version: str = ""
+    continue_: str = Field(default="", alias="continue")
+    remaining_item_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PrinterColumn:
+    """One ``additionalPrinterColumns`` entry: a column of ``kubectl get``."""
+
+    name: str
+    type: Literal["string", "integer", "number", "boolean", "date"]
+    json_path: str
+    description: str = ""
+    priority: int = 0
+    format: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceOptions:
+    """What a custom resource's class line says about its kind; the CRD generator reads it."""
+
+    resource: ResourceKind
+    singular: str
+    list_kind: str
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    printer_columns: tuple[PrinterColumn, ...] = ()
+    status_subresource: bool = True
+    scale_paths: tuple[str, str, str] | None = None
+    storage: bool = True
+    selectable_fields: tuple[str, ...] = field(default=())
+
+
+class CustomResource(Model):
+    """Base class of a typed kind.
+
+    ``class Postgres(CustomResource, group="database.example.com", version="v1", short_names=("pg",))`` with
+    ``spec: PostgresSpec`` and ``status: PostgresStatus | None = None``. The kind defaults to the class name, the plural
+    to the lower-cased kind + "s". ``scale_paths`` = (specReplicasPath, statusReplicasPath, labelSelectorPath or "").
+
+    Unknown fields are kept. Written is what was set (explicitly, or read from the server), never a default.
+    """
+
+    options: ClassVar[ResourceOptions]
+
+    api_version: str = ""
+    kind: str = ""
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        # pydantic hands the class line's options to both hooks; the one below reads them, with the fields known.
+        super().__init_subclass__()
+
+    @classmethod
+    def __pydantic_init_subclass__(
+        cls,
+        *,
+        group: str = "",
+        version: str = "",
+        kind: str = "",
+        plural: str = "",
+        namespaced: bool = True,
+        short_names: Sequence[str] = (),
+        categories: Sequence[str] = (),
+        printer_columns: Sequence[PrinterColumn] = (),
+        status_subresource: bool = True,
+        scale_paths: tuple[str, str, str] | None = None,
+        storage: bool = True,
+        selectable_fields: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if not group and not version:
+            if not hasattr(cls, "options"):
+                raise TypeError(
+                    f"{cls.__name__} is a CustomResource without a kind: write "
+                    f'class {cls.__name__}(CustomResource, group="example.com", version="v1")'
+                )
+            return  # a subclass that refines a model keeps its parent's kind
+        if not group or not version:
+            raise TypeError(f"{cls.__name__}: a custom resource needs both group= and version=")
+        name = kind or cls.__name__
+        singular = name.lower()
+        cls.options = ResourceOptions(
+            resource=ResourceKind(GroupVersionKind(group, version, name), plural or f"{singular}s", namespaced),
+            singular=singular,
+            list_kind=f"{name}List",
+            short_names=tuple(short_names),
+            categories=tuple(categories),
+            printer_columns=tuple(printer_columns),
+            status_subresource=status_subresource,
+            scale_paths=scale_paths,
+            storage=storage,
+            selectable_fields=tuple(selectable_fields),
+        )
+
+    @property
+    def gvk(self) -> GroupVersionKind:
+        return self.options.resource.gvk
+
+    @property
+    def key(self) -> ObjectKey:
+        return ObjectKey(self.metadata.namespace, self.metadata.name)
+
+    def __repr__(self) -> str:
+        # Never the contents: reprs end in logs, and a spec may hold what should not be there.
+        return f"<{self.gvk.kind} {self.key} rv={self.metadata.resource_version or '-'}>"
+
+    __str__ = __repr__
