@@ -77,9 +77,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         super().__init__(self._jumping_selector)
         self._task_sequence = 0
         self.set_task_factory(self._make_task)  # type: ignore[arg-type]  # typeshed's protocol spells out each version's keywords
-        # A timer fires once its time has come within this much; with the real clock's resolution (1 ns) floating
-        # point rounding could leave a timer a hair in the future and spin.
-        self._clock_resolution = 1e-9
+        # asyncio fires a timer when its time is below now + resolution. A nanosecond would vanish in the rounding of a
+        # large now (after a virtual year a float's step is 4 ns) and the loop would spin; a microsecond holds for decades.
+        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         return self._jumping_selector.now

@@ -1,0 +1,82 @@
+# Everything needs only python3 (3.11 or newer, with venv) and make; tools come from the lock.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+LEASE_DURATION ?= 15
+RENEW_DEADLINE ?= 10
+RETRY_PERIOD ?= 2
+REPLICAS ?= 3
+OBJECTS ?= 50
+LAB = $(BIN)/python -m pyoperator lab
+LAB_FLAGS = --replicas $(REPLICAS) --lease-duration $(LEASE_DURATION) --renew-deadline $(RENEW_DEADLINE) \
+  --retry-period $(RETRY_PERIOD) --project examples/postgres-operator/lab.yaml
+
+.PHONY: help
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements/dev.lock pyproject.toml examples/postgres-operator/pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: needs python3 (3.11 or newer): install it, or say PYTHON=/path/to/python3" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is older than 3.11: say PYTHON=python3.11 or newer" >&2; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' || { echo "make: $(PYTHON) has no venv module: install it (Debian: apt-get install python3-venv)" >&2; exit 2; }
+	@echo "setting up $(VENV) from requirements/dev.lock"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --editable examples/postgres-operator
+	@touch $(STAMP)
+
+.PHONY: setup
+setup: $(STAMP) ## Make the virtual environment from the lock (the other targets do it when needed)
+
+.PHONY: run
+run: $(STAMP) ## Three replicas of the postgres-operator on the embedded API server, with a live view
+	@exec $(LAB) run $(LAB_FLAGS)
+
+.PHONY: demo
+demo: $(STAMP) ## The same, finite and measured: crash, hand-over, rolling update; one JSON line at the end
+	@exec $(LAB) demo $(LAB_FLAGS) --objects $(OBJECTS)
+
+.PHONY: test
+test: $(STAMP) lint typecheck ## All gates and all tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report= --durations=10
+	$(BIN)/python -m coverage report --skip-covered --sort=cover | tail -n 15
+
+.PHONY: lint
+lint: $(STAMP) ## Format check, lint, import contracts, generated files up to date
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyoperator manifests --check --output config/crd/bases postgres_operator.api
+
+.PHONY: fmt
+fmt: $(STAMP) ## Format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: typecheck
+typecheck: $(STAMP) ## mypy, strict
+	$(BIN)/mypy
+
+.PHONY: manifests
+manifests: $(STAMP) ## Generate config/crd from the models
+	$(BIN)/pyoperator manifests --output config/crd/bases postgres_operator.api
+
+.PHONY: conformance
+conformance: $(STAMP) ## The same requests to the embedded server and, with PYOPERATOR_REAL_KUBECONFIG, to a real one
+	$(BIN)/python -m pytest tests/conformance -n 2
+
+.PHONY: bench
+bench: $(STAMP) ## Benchmarks of this library (see benchmarks/)
+	$(BIN)/python -m benchmarks
+
+.PHONY: lock
+lock: ## Resolve requirements/dev.lock anew (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+	  --group dev --all-extras pyproject.toml --output-file requirements/dev.lock
+
+.PHONY: clean
+clean: ## Remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* .run
