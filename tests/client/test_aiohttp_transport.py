@@ -1,0 +1,527 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import ipaddress
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from pyoperator.client import (
+    AiohttpTransport,
+    Client,
+    Configuration,
+    LeadershipLost,
+    ServerTrust,
+    TokenCredentials,
+    TransportError,
+)
+from pyoperator.client._gated_request import GatedRequest
+from pyoperator.objects import GroupVersionKind
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+CONFIG_MAP = GroupVersionKind("", "v1", "ConfigMap")
+
+
+class SwitchGate:
+    """A gate that closes after a number of questions."""
+
+    def __init__(self, admitted: int = 1_000_000, bound: float | None = None) -> None:
+        self.admitted = admitted
+        self.bound = bound
+        self.asked: list[str] = []
+
+    def admit(self, method: str, path: str) -> float | None:
+        self.asked.append(f"{method} {path}")
+        if len(self.asked) > self.admitted:
+            raise LeadershipLost("not the leader")
+        return self.bound
+
+
+class Fixture:
+    def __init__(self) -> None:
+        self.seen: list[web.Request] = []
+        self.handler: Handler = self.ok
+        self.url = ""
+
+    async def ok(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response({"kind": "ConfigMap", "body": (await request.read()).decode()})
+
+    async def dispatch(self, request: web.Request) -> web.StreamResponse:
+        self.seen.append(request)
+        return await self.handler(request)
+
+    def transport(self, **options: Any) -> AiohttpTransport:
+        configuration = options.pop("configuration", None) or Configuration(self.url)
+        return AiohttpTransport(configuration, **options)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Fixture]:
+    fixture = Fixture()
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", fixture.dispatch)
+    async with TestServer(app) as running:
+        fixture.url = str(running.make_url("")).rstrip("/")
+        yield fixture
+
+
+@contextlib.asynccontextmanager
+async def raw_server(
+    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """Serve bytes, for what a proper HTTP server does not do."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await handle(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    finally:
+        listening.close()
+
+
+async def test_a_request_and_its_answer(server: Fixture) -> None:
+    async with contextlib.aclosing(server.transport(user_agent="tester/1")) as transport:
+        response = await transport.request(
+            "POST", "/api/v1/x", query=[("labelSelector", "a in (b,c)"), ("x", "é&=")], body=b'{"a":1}'
+        )
+    assert response.status == 200
+    assert b'{\\"a\\":1}' in response.body
+    assert response.headers["content-type"].startswith("application/json")
+    request = server.seen[0]
+    assert dict(request.query) == {"labelSelector": "a in (b,c)", "x": "é&="}
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["user-agent"] == "tester/1"
+
+
+async def test_the_client_over_http(server: Fixture) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}})
+
+    server.handler = handler
+    async with contextlib.aclosing(server.transport()) as transport:
+        obj = await Client(transport).get(CONFIG_MAP, "shop/x")
+    assert obj.name == "x"
+    statistics = transport.statistics()
+    assert [(code, method, count) for (code, method, _), count in statistics.requests.items()] == [("200", "GET", 1)]
+    assert sum(next(iter(statistics.durations.values())).counts) == 1
+
+
+class TestGate:
+    @pytest.mark.parametrize(("method", "body"), [("PUT", b"{}"), ("DELETE", None)])
+    async def test_it_is_asked_again_right_before_the_bytes(
+        self, server: Fixture, method: str, body: bytes | None
+    ) -> None:
+        """Fails if aiohttp stops calling ClientRequest.send or write_bytes: then nobody would ask a second time."""
+        gate = SwitchGate(admitted=1)
+        async with contextlib.aclosing(server.transport(gate=gate)) as transport:
+            with pytest.raises(LeadershipLost):
+                await transport.request(method, "/x", body=body)
+            assert transport.statistics().fenced == 1
+        assert len(gate.asked) == 2
+        assert server.seen == []
+
+    async def test_a_body_is_gated_where_it_is_written(self, server: Fixture) -> None:
+        gate = SwitchGate(admitted=2)
+        async with contextlib.aclosing(server.transport(gate=gate)) as transport:
+            with pytest.raises(LeadershipLost):
+                await transport.request("PUT", "/x", body=b"{}")
+            assert len(gate.asked) == 3
+            assert server.seen == []
+            gate.admitted = 100
+            assert (await transport.request("PUT", "/x", body=b"{}")).status == 200
+
+    async def test_reads_and_reviews_pass(self, server: Fixture) -> None:
+        gate = SwitchGate(admitted=0)
+        async with contextlib.aclosing(server.transport(gate=gate)) as transport:
+            await transport.request("GET", "/x")
+            await transport.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body=b"{}")
+        assert gate.asked == []
+
+    async def test_the_gates_bound_is_the_deadline(self, server: Fixture) -> None:
+        stuck = asyncio.Event()
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            await stuck.wait()
+            return web.Response()
+
+        server.handler = handler
+        async with contextlib.aclosing(server.transport(gate=SwitchGate(bound=0.05))) as transport:
+            with pytest.raises(TransportError, match="validity") as caught:
+                await transport.request("PUT", "/x", body=b"{}", timeout=30)
+        stuck.set()
+        assert caught.value.sent
+
+    def test_the_hooks_are_aiohttps_own(self) -> None:
+        for name in ("send", "write_bytes"):
+            assert name in vars(aiohttp.ClientRequest)
+            assert name in vars(GatedRequest)
+
+
+async def test_a_dropped_connection_is_not_silently_repeated() -> None:
+    """Fails if aiohttp renames the switch of its own retry."""
+    requests = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        while await reader.readuntil(b"\r\n\r\n"):
+            requests += 1
+            if requests == 1:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                await writer.drain()
+            else:
+                return
+
+    async with raw_server(handle) as url, contextlib.aclosing(AiohttpTransport(Configuration(url))) as transport:
+        await transport.request("GET", "/x")
+        with pytest.raises(TransportError) as caught:
+            await transport.request("DELETE", "/x")
+    assert requests == 2
+    assert caught.value.sent
+
+
+async def test_a_refused_connection_was_not_sent() -> None:
+    async with raw_server(lambda reader, writer: asyncio.sleep(0)) as url:
+        pass
+    async with contextlib.aclosing(AiohttpTransport(Configuration(url))) as transport:
+        with pytest.raises(TransportError, match="cannot connect") as caught:
+            await transport.request("POST", "/x", body=b"{}")
+        assert not caught.value.sent
+        async with contextlib.AsyncExitStack() as stack:
+            with pytest.raises(TransportError, match="cannot connect"):
+                await stack.enter_async_context(transport.stream("GET", "/x"))
+
+
+async def test_what_is_not_http_is_a_transport_error() -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"SSH-2.0-OpenSSH\r\n\r\n")
+        await writer.drain()
+
+    async with raw_server(handle) as url, contextlib.aclosing(AiohttpTransport(Configuration(url))) as transport:
+        with pytest.raises(TransportError):
+            await transport.request("GET", "/x")
+
+
+class RenewableCredentials:
+    """A token that is renewed on refresh."""
+
+    def __init__(self, *, renewable: bool = True) -> None:
+        self.renewable = renewable
+        self.refreshes = 0
+
+    async def authorization(self) -> str:
+        return f"Bearer token-{self.refreshes}"
+
+    async def certificate(self) -> None:
+        return None
+
+    async def refresh(self) -> bool:
+        await asyncio.sleep(0.01)
+        self.refreshes += 1
+        return self.renewable
+
+
+class TestCredentials:
+    async def test_one_refresh_serves_all_who_were_refused(self, server: Fixture) -> None:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            return web.Response(status=401 if request.headers["authorization"] == "Bearer token-0" else 200)
+
+        server.handler = handler
+        credentials = RenewableCredentials()
+        configuration = Configuration(server.url, credentials)
+        async with contextlib.aclosing(server.transport(configuration=configuration)) as transport:
+            answers = await asyncio.gather(*(transport.request("GET", f"/{n}") for n in range(5)))
+            async with transport.stream("GET", "/watch") as stream:
+                assert stream.status == 200
+        assert [response.status for response in answers] == [200] * 5
+        assert credentials.refreshes == 1
+
+    async def test_a_second_refusal_is_the_answer(self, server: Fixture) -> None:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            return web.Response(status=401)
+
+        server.handler = handler
+        configuration = Configuration(server.url, RenewableCredentials(renewable=False))
+        async with contextlib.aclosing(server.transport(configuration=configuration)) as transport:
+            assert (await transport.request("GET", "/x")).status == 401
+            assert (await transport.request("GET", "/x")).status == 401
+        assert len(server.seen) == 2
+
+    async def test_impersonation_goes_with_every_request(self, server: Fixture) -> None:
+        configuration = Configuration(server.url, headers=(("impersonate-user", "jane"),))
+        async with contextlib.aclosing(server.transport(configuration=configuration)) as transport:
+            await transport.request("GET", "/x")
+        assert server.seen[0].headers["impersonate-user"] == "jane"
+
+
+class TestStream:
+    async def test_pieces_arrive_as_they_are_written(self, server: Fixture) -> None:
+        go_on = asyncio.Event()
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(b"one\n")
+            await go_on.wait()
+            await response.write(b"two\n")
+            return response
+
+        server.handler = handler
+        async with contextlib.aclosing(server.transport()) as transport, transport.stream("GET", "/x") as stream:
+            chunks = stream.chunks()
+            assert await anext(chunks) == b"one\n"
+            go_on.set()
+            assert [chunk async for chunk in chunks] == [b"two\n"]
+
+    async def test_silence_ends_it(self, server: Fixture) -> None:
+        release = asyncio.Event()
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await release.wait()
+            return response
+
+        server.handler = handler
+        async with contextlib.aclosing(server.transport()) as transport:
+            async with transport.stream("GET", "/x", idle_timeout=0.02) as stream:
+                with pytest.raises(TransportError, match="nothing came"):
+                    await anext(stream.chunks())
+            release.set()
+
+    async def test_a_broken_stream_is_an_error_not_an_end(self) -> None:
+        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n\r\n")
+            await writer.drain()
+
+        async with raw_server(handle) as url, contextlib.aclosing(AiohttpTransport(Configuration(url))) as transport:
+            with pytest.raises(TransportError, match="broke"):
+                async with transport.stream("GET", "/x") as stream:
+                    assert [chunk async for chunk in stream.chunks()] == []
+
+
+def open_connections(transport: AiohttpTransport) -> int:
+    return sum(
+        len(session.connector._acquired) for session in transport._sessions or () if session.connector is not None
+    )
+
+
+class TestCancellation:
+    async def test_a_cancelled_request_gives_its_connection_back(self, server: Fixture) -> None:
+        arrived = asyncio.Event()
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            arrived.set()
+            await asyncio.Event().wait()
+            return web.Response()
+
+        server.handler = handler
+        async with contextlib.aclosing(server.transport(max_requests=1)) as transport:
+            for _ in range(3):  # with a pool of one, a leak would make the second wait for ever
+                arrived.clear()
+                task = asyncio.create_task(transport.request("PUT", "/x", body=b"{}"))
+                await arrived.wait()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            assert open_connections(transport) == 0
+
+    async def test_cancelled_while_reading_the_body(self, server: Fixture) -> None:
+        started = asyncio.Event()
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(b"{")
+            started.set()
+            await asyncio.Event().wait()
+            return response
+
+        server.handler = handler
+        async with contextlib.aclosing(server.transport(max_requests=1)) as transport:
+            task = asyncio.create_task(transport.request("GET", "/x"))
+            await started.wait()
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert open_connections(transport) == 0
+
+    @pytest.mark.parametrize("steps", range(8))
+    async def test_cancelled_after_any_number_of_steps(self, server: Fixture, steps: int) -> None:
+        async with contextlib.aclosing(server.transport(max_requests=1)) as transport:
+            task = asyncio.create_task(transport.request("PUT", "/x", body=b"{}"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            assert open_connections(transport) == 0
+            assert (await transport.request("GET", "/x", timeout=5)).status == 200
+
+    async def test_a_cancelled_watch_closes_its_connection(self, server: Fixture) -> None:
+        gone = asyncio.Event()
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(b"x")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                gone.set()
+            return response
+
+        server.handler = handler
+        opened = asyncio.Event()
+
+        async def watch(transport: AiohttpTransport) -> None:
+            async with transport.stream("GET", "/x") as stream:
+                async for _ in stream.chunks():
+                    opened.set()
+
+        async with contextlib.aclosing(server.transport(max_watches=1)) as transport:
+            task = asyncio.create_task(watch(transport))
+            await opened.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert open_connections(transport) == 0
+
+
+async def test_timeouts_and_closing(server: Fixture) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    server.handler = handler
+    transport = server.transport()
+    with pytest.raises(TransportError, match=r"no answer within 0\.02 s"):
+        await transport.request("GET", "/x", timeout=0.02)
+    await transport.aclose()
+    with pytest.raises(TransportError, match="closed"):
+        await transport.request("GET", "/x")
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+
+    def warning(self, event: str, **fields: Any) -> None:
+        self.lines.append((event, fields))
+
+
+async def test_server_warnings_are_logged_once_each(server: Fixture) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(headers={"Warning": '299 - "v1beta1 is deprecated", 299 - "unknown field \\"x\\""'})
+
+    server.handler = handler
+    log = Recorder()
+    async with contextlib.aclosing(server.transport(logger=log)) as transport:
+        for _ in range(3):
+            await transport.request("GET", "/x")
+    assert [fields["warning"] for _, fields in log.lines] == ["v1beta1 is deprecated", 'unknown field "x"']
+
+
+async def test_redirects_are_not_followed(server: Fixture) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=307, headers={"Location": "http://example.com/"})
+
+    server.handler = handler
+    async with contextlib.aclosing(server.transport()) as transport:
+        assert (await transport.request("GET", "/x")).status == 307
+
+
+async def test_proxies_come_from_the_configuration_only(server: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    async with contextlib.aclosing(server.transport()) as transport:
+        assert (await transport.request("GET", "/x")).status == 200
+    proxied = Configuration("http://api.invalid", proxy_url=server.url)
+    async with contextlib.aclosing(server.transport(configuration=proxied)) as transport:
+        assert (await transport.request("GET", "/x")).status == 200
+
+
+def authority(names: list[x509.GeneralName]) -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(start)
+        .not_valid_after(start + datetime.timedelta(days=36500))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+class TestTLS:
+    @contextlib.asynccontextmanager
+    async def serve(self, tmp_path: Path, names: list[x509.GeneralName]) -> AsyncIterator[tuple[str, bytes]]:
+        certificate, key = authority(names)
+        (tmp_path / "crt").write_bytes(certificate)
+        (tmp_path / "key").write_bytes(key)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(tmp_path / "crt", tmp_path / "key")
+        app = web.Application()
+
+        async def ok(request: web.Request) -> web.Response:
+            return web.Response(text="ok")
+
+        app.router.add_get("/x", ok)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+        await site.start()
+        try:
+            yield f"https://127.0.0.1:{runner.addresses[0][1]}", certificate
+        finally:
+            await runner.cleanup()
+
+    async def test_the_servers_certificate_is_checked(self, tmp_path: Path) -> None:
+        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        async with self.serve(tmp_path, [address]) as (url, ca):
+            trusted = AiohttpTransport(Configuration(url, trust=ServerTrust(ca_data=ca)))
+            async with contextlib.aclosing(trusted):
+                assert (await trusted.request("GET", "/x")).status == 200
+            unknown = AiohttpTransport(Configuration(url))
+            async with contextlib.aclosing(unknown):
+                with pytest.raises(TransportError, match="TLS failed"):
+                    await unknown.request("GET", "/x")
+
+    async def test_server_name_and_insecure(self, tmp_path: Path) -> None:
+        async with self.serve(tmp_path, [x509.DNSName("api.internal")]) as (url, ca):
+            for trust in (ServerTrust(ca_data=ca, server_name="api.internal"), ServerTrust(insecure=True)):
+                transport = AiohttpTransport(Configuration(url, TokenCredentials("t"), trust))
+                async with contextlib.aclosing(transport):
+                    assert (await transport.request("GET", "/x")).status == 200

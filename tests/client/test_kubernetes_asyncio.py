@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from pyoperator.client import (
+    Client,
+    Configuration,
+    TransportError,
+    kubernetes_asyncio_codec,
+    kubernetes_asyncio_configuration,
+)
+from pyoperator.objects import DecodeError, Scheme
+from tests.client.fake_transport import FakeTransport, answer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+kubernetes_client: Any = pytest.importorskip("kubernetes_asyncio.client")
+
+STATEFUL_SET = {
+    "apiVersion": "apps/v1",
+    "kind": "StatefulSet",
+    "metadata": {
+        "name": "db",
+        "namespace": "shop",
+        "uid": "u",
+        "resourceVersion": "5",
+        "creationTimestamp": "2026-01-02T03:04:05Z",
+        "labels": {"app": "db"},
+        "ownerReferences": [{"apiVersion": "v1", "kind": "X", "name": "x", "uid": "y", "controller": True}],
+    },
+    "spec": {
+        "replicas": 3,
+        "serviceName": "db",
+        "selector": {"matchLabels": {"app": "db"}},
+        "template": {
+            "metadata": {"labels": {"app": "db"}},
+            "spec": {
+                "containers": [
+                    {
+                        "name": "main",
+                        "image": "postgres:17",
+                        "resources": {"limits": {"cpu": "1"}},
+                        "ports": [{"containerPort": 5432}],
+                        "livenessProbe": {"httpGet": {"port": "web", "path": "/"}},
+                    }
+                ]
+            },
+        },
+        "aNewField": "unknown to the models",
+    },
+    "status": {
+        "replicas": 3,
+        "conditions": [{"type": "X", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+    },
+}
+
+
+async def test_the_codec_equals_the_librarys_own() -> None:
+    model = kubernetes_client.V1StatefulSet
+    codec = kubernetes_asyncio_codec(model)
+    raw = json.dumps(STATEFUL_SET).encode()
+    api = kubernetes_client.ApiClient()
+    try:
+        theirs = api.deserialize(SimpleNamespace(data=raw), "V1StatefulSet")
+        ours: Any = codec.decode(raw)
+        assert ours == theirs
+        assert json.loads(codec.encode(ours)) == api.sanitize_for_serialization(theirs)
+    finally:
+        await api.close()
+    metadata = codec.metadata(ours)
+    assert (metadata.name, metadata.namespace, metadata.resource_version) == ("db", "shop", "5")
+
+
+def test_undecodable_and_ambiguous() -> None:
+    codec = kubernetes_asyncio_codec(kubernetes_client.V1StatefulSet)
+    for data in (b"[]", b"nonsense", b'{"spec": {"replicas": "many"}}'):
+        with pytest.raises(DecodeError):
+            codec.decode(data)
+    with pytest.raises(ValueError, match="ResourceKind"):
+        kubernetes_asyncio_codec(kubernetes_client.V1ObjectMeta)
+
+
+async def test_update_of_a_lossy_model_keeps_what_it_can_not_see() -> None:
+    scheme = Scheme()
+    model: Any = kubernetes_client.V1StatefulSet
+    scheme.add_codec(model, kubernetes_asyncio_codec(model))
+    transport = FakeTransport([answer(STATEFUL_SET), answer(STATEFUL_SET), answer(STATEFUL_SET)])
+    client = Client(transport, scheme=scheme)
+    obj = await client.get(model, "shop/db")
+    obj.spec.replicas = 5
+    await client.update(obj)
+    assert transport.sent[2].method == "PATCH"
+    assert transport.sent[2].body == {"spec": {"replicas": 5}, "metadata": {"resourceVersion": "5", "uid": "u"}}
+
+
+async def test_a_users_own_configuration() -> None:
+    theirs = kubernetes_client.Configuration(host="https://api.test", api_key={"BearerToken": "Bearer one"})
+    tokens = ["two"]
+
+    async def hook(configuration: Any) -> None:
+        if tokens:
+            configuration.api_key["BearerToken"] = tokens.pop()
+
+    theirs.verify_ssl = False
+    configuration = kubernetes_asyncio_configuration(theirs)
+    assert configuration.server == "https://api.test"
+    assert configuration.warnings
+    assert await configuration.credentials.authorization() == "Bearer one"
+    assert not await configuration.credentials.refresh()
+    theirs.refresh_api_key_hook = hook
+    assert await configuration.credentials.refresh()
+    assert await configuration.credentials.authorization() == "Bearer two"
+    assert "two" not in repr(configuration)
+
+
+async def test_a_legacy_auth_provider(tmp_path: Path) -> None:
+    document = {
+        "current-context": "m",
+        "contexts": [{"name": "m", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://api.test"}}],
+        "users": [{"name": "u", "user": {"auth-provider": {"name": "oidc", "config": {"id-token": "not-a-jwt"}}}}],
+    }
+    path = tmp_path / "config"
+    path.write_text(yaml.safe_dump(document))
+    configuration = Configuration.load(path, environ={})
+    assert "redacted" in repr(configuration.credentials)
+    with pytest.raises(TransportError, match="use an exec plugin") as caught:
+        await configuration.credentials.authorization()
+    assert "not-a-jwt" not in str(caught.value)
