@@ -1,0 +1,82 @@
+"""What happens to an object's bytes before they are kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pyoperator.cache._entry import Entry
+from pyoperator.objects import Metadata, partial_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyoperator.cache._options import CacheOptions
+    from pyoperator.objects import ObjectKey, Scheme
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encode = msgspec.json.Encoder().encode
+
+
+class Unreadable(ValueError):
+    """An object whose metadata can't be read, or whose transform failed: it alone is left out."""
+
+
+class Intake:
+    """Turn a view of an object into an :class:`Entry`: decode the metadata, trim the bytes, copy them."""
+
+    def __init__(self, scheme: Scheme, options: CacheOptions, known: Callable[[ObjectKey], Entry | None]) -> None:
+        self._scheme = scheme
+        self._known = known
+        self._strip = options.strip_managed_fields
+        self._metadata_only = options.metadata_only
+        self._transform = options.transform
+
+    def read(self, raw: msgspec.Raw | bytes) -> Entry:
+        """Return the entry to keep; the stored one itself if it is of the same version. Raises Unreadable."""
+        try:
+            metadata = partial_metadata(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Unreadable(f"metadata can't be read: {error}") from error
+        if not metadata.name:
+            raise Unreadable("metadata.name is missing")
+        known = self._known(metadata.key)
+        if known is not None and _same_version(known.metadata, metadata):
+            return known  # a re-list of unchanged objects costs no memory
+        data = bytes(raw)
+        if self._metadata_only:
+            data = only_metadata(data)
+        if self._strip:
+            data = strip_managed_fields(data)
+        if self._transform is not None:
+            try:
+                data = self._transform(data)
+                metadata = partial_metadata(data)
+            except Exception as error:
+                raise Unreadable(f"the transform failed for {metadata.key}: {error!r}") from error
+        return Entry(metadata, data, self._scheme)
+
+
+def _same_version(one: Metadata, other: Metadata) -> bool:
+    return bool(one.resource_version) and one.resource_version == other.resource_version and one.uid == other.uid
+
+
+def strip_managed_fields(data: bytes) -> bytes:
+    """Drop ``metadata.managedFields`` from an object's JSON; bytes without it are returned as they are."""
+    if b'"managedFields"' not in data:
+        return data
+    members = _members.decode(data)
+    metadata = _members.decode(members["metadata"])
+    if metadata.pop("managedFields", None) is None:
+        return data  # the word occurs elsewhere
+    members["metadata"] = msgspec.Raw(_encode(metadata))
+    return _encode(members)
+
+
+def only_metadata(data: bytes) -> bytes:
+    """Drop all but ``metadata``.
+
+    Also where the server did as asked (PartialObjectMetadata): its kind would hide the object's own.
+    """
+    return b'{"metadata":' + bytes(_members.decode(data)["metadata"]) + b"}"

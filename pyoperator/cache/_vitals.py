@@ -1,0 +1,108 @@
+"""A reflector's account of itself: what works, since when it does not, why, and how often that is logged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from pyoperator.cache._status import ReflectorStatus
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from pyoperator.clock import Clock
+
+Phase: TypeAlias = Literal["list", "connect", "stream", "silent"]
+
+LOG_PERIOD: Final = 60.0
+
+
+class Vitals:
+    """Count, remember the failure that lasts, and log it when its reason changes and then once a minute."""
+
+    def __init__(self, clock: Clock, logger: FilteringBoundLogger, namespace: str) -> None:
+        self._clock = clock
+        self._logger = logger
+        self._namespace = namespace
+        self.synced = False
+        self.lists = 0
+        self.relists = 0
+        self.watches = 0
+        self.events = 0
+        self.failures = 0
+        self.unexpected_errors = 0
+        self.unreadable = 0
+        self._bookmark_at: float | None = None
+        self._life_at: float | None = None
+        self._phase: Phase | None = None
+        self._failure = ""
+        self._failing_since: float | None = None
+        self._server_answers = True
+        self._logged_at = float("-inf")
+        self._logged_reason = ""
+
+    def alive(self) -> None:
+        """Note data from the watch: everything works."""
+        self._life_at = self._clock.elapsed()
+        if self._phase is not None:
+            self._recovered()
+
+    def bookmark(self) -> None:
+        self._bookmark_at = self._clock.elapsed()
+        self.alive()
+
+    def listed(self) -> None:
+        """Note a complete list. It cures only failures to list: a watch that always breaks must stay visible."""
+        self.lists += 1
+        self._life_at = self._clock.elapsed()
+        if self._phase == "list":
+            self._recovered()
+
+    def connected(self) -> None:
+        """Note that a watch was accepted. What failed inside a stream is cured by the first line, not by this."""
+        self.watches += 1
+        self._life_at = self._clock.elapsed()
+        if self._phase in ("connect", "silent"):
+            self._recovered()
+
+    def failed(self, phase: Phase, reason: str, *, server_answers: bool, retry_in: float) -> None:
+        now = self._clock.elapsed()
+        self.failures += 1
+        if self._failing_since is None:
+            self._failing_since = now
+        self._phase, self._failure, self._server_answers = phase, reason, server_answers
+        if reason != self._logged_reason or now - self._logged_at >= LOG_PERIOD:
+            self._logged_reason, self._logged_at = reason, now
+            self._logger.warning(
+                "informer is not fresh",
+                reason=reason,
+                failing_for=round(now - self._failing_since, 1),
+                retry_in=round(retry_in, 1),
+                synced=self.synced,
+            )
+
+    def _recovered(self) -> None:
+        since = self._failing_since if self._failing_since is not None else self._clock.elapsed()
+        self._phase, self._failure, self._failing_since, self._server_answers = None, "", None, True
+        if self._logged_reason:
+            self._logged_reason = ""
+            self._logger.info("informer is fresh again", after=round(self._clock.elapsed() - since, 1))
+
+    def status(self, resource_version: str) -> ReflectorStatus:
+        now = self._clock.elapsed()
+        return ReflectorStatus(
+            namespace=self._namespace,
+            synced=self.synced,
+            resource_version=resource_version,
+            lists=self.lists,
+            relists=self.relists,
+            watches=self.watches,
+            events=self.events,
+            failures=self.failures,
+            unexpected_errors=self.unexpected_errors,
+            unreadable=self.unreadable,
+            bookmark_age=None if self._bookmark_at is None else now - self._bookmark_at,
+            sign_of_life_age=None if self._life_at is None else now - self._life_at,
+            failure=self._failure,
+            failing_for=None if self._failing_since is None else now - self._failing_since,
+            server_answers=self._server_answers,
+        )
