@@ -1,0 +1,128 @@
+"""Calling a reconciler, whatever it looks like, and the log context of the call."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from contextvars import ContextVar, copy_context
+from typing import TYPE_CHECKING, Any, cast
+
+import structlog
+
+from pyoperator.controller._request import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from concurrent.futures import ThreadPoolExecutor
+
+    from pyoperator.clock import Randomness
+    from pyoperator.controller._request import AnyReconciler, Request
+
+
+class Reconcile:
+    """One reconcile while it runs: its key, priority and start, and its logger, made when somebody logs."""
+
+    __slots__ = ("_bound", "_logger", "_random", "in_thread", "priority", "request", "started", "task")
+
+    def __init__(
+        self,
+        request: Request,
+        priority: int,
+        started: float,
+        task: asyncio.Task[None],
+        logger: Any,
+        random: Randomness,
+    ) -> None:
+        self.request = request
+        self.task = task
+        self.priority = priority
+        self.started = started
+        self.in_thread = False
+        self._logger = logger
+        self._random = random
+        self._bound: Any = None
+
+    @property
+    def logger(self) -> Any:
+        """The controller's logger with namespace, name and an id of this reconcile (a random UUID)."""
+        if self._bound is None:
+            self._bound = self._logger.bind(
+                namespace=self.request.namespace, name=self.request.name, reconcileID=self._random.uuid()
+            )
+        return self._bound
+
+
+_current: ContextVar[Reconcile | None] = ContextVar("pyoperator_reconcile", default=None)
+
+
+def current_logger() -> Any:
+    """Return the logger of the reconcile that is running here (also in its threads and child tasks).
+
+    Its lines carry controller, controllerGroup, controllerKind, namespace, name and reconcileID. Outside of a
+    reconcile: a plain structlog logger.
+    """
+    running = _current.get()
+    return structlog.get_logger("pyoperator.controller") if running is None else running.logger
+
+
+class Caller:
+    """Call a reconciler: an object with ``reconcile`` or a function, async or sync (in a thread)."""
+
+    def __init__(self, reconciler: AnyReconciler) -> None:
+        method = getattr(reconciler, "reconcile", reconciler)
+        if not callable(method):
+            raise TypeError(
+                f"{reconciler!r} is no reconciler: give an object with a method reconcile(request), or a function of it"
+            )
+        self.function: Callable[[Request], Any] = method
+        self.is_async = inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(
+            getattr(method, "__call__", None)  # noqa: B004 - not asking whether it is callable, but how its call is written
+        )
+
+    async def __call__(self, run: Reconcile, executor: ThreadPoolExecutor | None) -> Result:
+        """Return what the reconciler answered; raises what it raised, TypeError for an answer that is no Result."""
+        token = _current.set(run)
+        try:
+            if self.is_async:
+                answer = await cast("Awaitable[Any]", self.function(run.request))
+            else:
+                answer = await self._in_thread(run, executor)
+                if inspect.isawaitable(answer):  # a lambda around a coroutine function does not look async
+                    answer = await answer
+        finally:
+            _current.reset(token)
+        if answer is None:
+            return _NOTHING
+        if not isinstance(answer, Result):
+            raise TypeError(f"the reconciler returned {answer!r}: return None or a Result")
+        return answer
+
+    async def _in_thread(self, run: Reconcile, executor: ThreadPoolExecutor | None) -> Any:
+        loop = asyncio.get_running_loop()
+        run.in_thread = True
+        future = loop.run_in_executor(executor, copy_context().run, self.function, run.request)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            # The thread goes on whatever we do. Ending before it does would let this key start twice, and would let a
+            # manager release the lease under a reconcile that still writes: so cancellation waits for the thread.
+            while not future.done():
+                try:
+                    await asyncio.wait((future,))
+                except asyncio.CancelledError:
+                    continue
+            if not future.cancelled():
+                future.exception()  # looked at, so that asyncio does not report it as lost
+            raise
+        finally:
+            run.in_thread = False
+
+
+_NOTHING = Result()
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """Return the errors in a (nested) exception group, or the error itself."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [error]

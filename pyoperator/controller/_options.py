@@ -1,0 +1,57 @@
+"""What can be set on a controller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pyoperator.controller._rate_limit import Backoff, TokenBucket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyoperator.controller._request import Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerOptions:
+    """Settings of a controller; durations in seconds, defaults as in controller-runtime unless said.
+
+    ``max_concurrent_reconciles``: workers; one key is never in two of them.
+    ``cache_sync_timeout``: how long a kind that the server does serve may take to sync before ``run`` fails. A kind
+    that is not installed, not allowed, or whose server is away never expires: it is logged and waited for.
+    ``reconciliation_timeout``: cancels a reconcile that takes longer (a retry with backoff follows). A reconcile in a
+    thread cannot be cancelled: it keeps its worker, and counts as timed out when it ends. None: no limit.
+    ``recover_panic``: an exception that means a bug (TypeError, KeyError, ...) is counted as a panic and retried like
+    any error; False lets it end the controller, and with it the manager. Errors of the API never do.
+    ``need_leader_election``: workers run only on the leader; False runs them on every replica.
+    ``max_retries``, ``on_dead_letter`` (ours): give up on a key after so many consecutive failures and call the hook with
+    the key and the last error (None after ``Result(backoff=True)``). The key comes back with its next event.
+    ``backoff``: of each key; ``rate_limit``: makes the token bucket shared by all retries of the controller.
+    ``stuck_after`` (ours): a reconcile older than this fails the stuck-reconcile check; None: never.
+    """
+
+    max_concurrent_reconciles: int = 1
+    cache_sync_timeout: float = 120.0
+    reconciliation_timeout: float | None = None
+    recover_panic: bool = True
+    need_leader_election: bool = True
+    max_retries: int | None = None
+    on_dead_letter: Callable[[Request, BaseException | None], None] | None = None
+    backoff: Backoff = field(default_factory=Backoff)
+    rate_limit: Callable[[], TokenBucket] | None = None
+    stuck_after: float | None = 600.0
+
+    def __post_init__(self) -> None:
+        if self.max_concurrent_reconciles < 1:
+            raise ValueError(
+                f"max_concurrent_reconciles is {self.max_concurrent_reconciles}: a controller needs at least 1 worker"
+            )
+        if self.max_retries is not None and self.max_retries < 0:
+            raise ValueError(f"max_retries is {self.max_retries}: give 0 or more, or None for no limit")
+        if self.cache_sync_timeout <= 0:
+            raise ValueError(f"cache_sync_timeout is {self.cache_sync_timeout}: give seconds > 0")
+        for name in ("reconciliation_timeout", "stuck_after"):
+            value: float | None = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} is {value}: give seconds > 0, or None for no limit")

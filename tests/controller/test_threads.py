@@ -1,0 +1,108 @@
+"""Sync reconcilers in real threads, on a real loop; threads wait for events, nothing sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from structlog.testing import capture_logs
+
+from pyoperator.controller import Request, current_logger
+from tests.controller.support import FakeInformer, make
+
+
+class Blocking:
+    """A reconciler whose thread waits to be let go."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.go = threading.Event()
+        self.finished: list[str] = []
+        self._lock = threading.Lock()
+
+    def reconcile(self, request: Request) -> None:
+        self.entered.release()
+        assert self.go.wait(20)
+        current_logger().info("done", thread=threading.current_thread().name)
+        with self._lock:
+            self.finished.append(request.name)
+
+    async def wait_entered(self) -> None:
+        await asyncio.to_thread(self.entered.acquire, True, 20)
+
+
+async def test_threads_run_side_by_side_with_their_log_context() -> None:
+    blocking = Blocking()
+    controller = make(blocking, FakeInformer("a", "b"), max_concurrent_reconciles=2)
+    with capture_logs() as logs:
+        run = asyncio.ensure_future(controller.run())
+        await blocking.wait_entered()
+        await blocking.wait_entered()
+        assert [found.in_thread for found in controller.status().in_flight] == [True, True]
+        blocking.go.set()
+        await controller.drain()
+        await run
+    assert sorted(blocking.finished) == ["a", "b"]
+    assert sorted(line["name"] for line in logs if line["event"] == "done") == ["a", "b"]
+
+
+async def test_a_cancelled_run_ends_only_after_its_thread_and_says_who_blocks() -> None:
+    blocking = Blocking()
+    controller = make(blocking, FakeInformer("a"))
+    run = asyncio.ensure_future(controller.run())
+    await blocking.wait_entered()
+    for _ in range(3):
+        run.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert not run.done()
+    assert controller.blockers() == ("reconcile of ns/a in a thread",)
+    blocking.go.set()
+    await asyncio.wait((run,))
+    assert run.cancelled()
+    assert controller.blockers() == ()
+    assert len(controller.queue) == 1
+
+
+async def test_stop_reports_the_thread_that_is_still_running() -> None:
+    blocking = Blocking()
+    controller = make(blocking, FakeInformer("a"))
+    run = asyncio.ensure_future(controller.run())
+    await blocking.wait_entered()
+    assert await controller.stop(0.001) == (Request("ns", "a"),)
+    blocking.go.set()
+    await run
+    assert await controller.stop(0.001) == ()
+
+
+async def test_a_thread_beyond_the_timeout_keeps_its_key_until_it_ends() -> None:
+    blocking = Blocking()
+    informer = FakeInformer("a")
+    controller = make(blocking, informer, reconciliation_timeout=0.001, max_concurrent_reconciles=2)
+    with capture_logs():
+        run = asyncio.ensure_future(controller.run())
+        await blocking.wait_entered()
+        informer.put("a")
+        while not controller._in_flight[Request("ns", "a")].task.cancelling():  # noqa: ASYNC110 - a timeout sets no event
+            await asyncio.sleep(0)
+        assert len(controller.status().in_flight) == 1
+        assert len(controller.queue) == 0
+        blocking.go.set()
+        await blocking.wait_entered()  # once more, because of the event
+        await controller.drain()
+        await run
+    assert controller.statistics().timeouts == 1
+
+
+async def test_stop_cancels_what_can_be_cancelled() -> None:
+    entered = asyncio.Event()
+
+    async def reconcile(request: Request) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    controller = make(reconcile, FakeInformer("a"))
+    run = asyncio.ensure_future(controller.run())
+    await entered.wait()
+    assert await controller.stop(0.001) == ()
+    await run
