@@ -1,0 +1,97 @@
+"""What can be set on a manager, checked before anything starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Literal
+
+from pyoperator.leaderelection import ElectionConfig, default_identity, default_namespace
+from pyoperator.manager._errors import ManagerError
+from pyoperator.serving import BindAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyoperator.cache import CacheOptions
+    from pyoperator.clock import Randomness
+
+
+@dataclass(frozen=True, slots=True)
+class CacheConfiguration:
+    """What the manager's cache keeps: options by kind, defaults for all others, namespaces (empty: all)."""
+
+    default_namespaces: tuple[str, ...] = ()
+    by_kind: Mapping[Any, CacheOptions] = field(default_factory=dict)
+    default_options: CacheOptions | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerOptions:
+    """The settings of a manager as given, validated; durations in seconds."""
+
+    metrics: BindAddress
+    health_probe: BindAddress
+    election: ElectionConfig | None
+    graceful_shutdown_timeout: float | None
+    drain_delay: float
+    on_lost: Literal["exit", "recampaign"]
+
+
+def validated(
+    *,
+    metrics_bind_address: str,
+    health_probe_bind_address: str,
+    leader_election: bool,
+    leader_election_id: str,
+    leader_election_namespace: str,
+    release_on_cancel: bool | None,
+    leader_election_release_on_cancel: bool | None,
+    lease_duration: float,
+    renew_deadline: float,
+    retry_period: float,
+    identity: str,
+    graceful_shutdown_timeout: float | None,
+    drain_delay: float,
+    on_lost: str,
+    random: Randomness,
+) -> ManagerOptions:
+    """Check everything that can be checked without a server. Raises ManagerError and what the parts raise."""
+    if on_lost not in {"exit", "recampaign"}:
+        raise ManagerError(f"on_lost={on_lost!r} is unknown: use 'exit' (default) or 'recampaign'")
+    if graceful_shutdown_timeout is not None:
+        _duration("graceful_shutdown_timeout", graceful_shutdown_timeout, "30; 0 does not wait, None waits for ever")
+    _duration("drain_delay", drain_delay, "0; some seconds if this process serves webhooks")
+    if (
+        None not in {release_on_cancel, leader_election_release_on_cancel}
+        and release_on_cancel != leader_election_release_on_cancel
+    ):
+        raise ManagerError(
+            "release_on_cancel and leader_election_release_on_cancel are two names of one option and contradict each "
+            "other: give one"
+        )
+    given = leader_election_release_on_cancel if release_on_cancel is None else release_on_cancel
+    election = None
+    if leader_election:
+        election = ElectionConfig(
+            name=leader_election_id,
+            namespace=default_namespace(leader_election_namespace),
+            identity=identity or default_identity(randomness=random),
+            lease_duration=lease_duration,
+            renew_deadline=renew_deadline,
+            retry_period=retry_period,
+            release_on_cancel=True if given is None else given,
+        )
+    return ManagerOptions(
+        metrics=BindAddress.parse(metrics_bind_address),
+        health_probe=BindAddress.parse(health_probe_bind_address),
+        election=election,
+        graceful_shutdown_timeout=graceful_shutdown_timeout,
+        drain_delay=drain_delay,
+        on_lost="exit" if on_lost == "exit" else "recampaign",
+    )
+
+
+def _duration(name: str, value: float, advice: str) -> None:
+    if not isfinite(value) or value < 0:
+        raise ManagerError(f"{name}={value!r} is no duration: give seconds from 0 up (default {advice})")

@@ -1,0 +1,70 @@
+"""What a manager runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+GroupName: TypeAlias = Literal["caches", "webhooks", "others", "leader"]
+"""When something starts and stops; see LifeCycle."""
+
+
+@runtime_checkable
+class Runnable(Protocol):
+    """Something with a life: ``run()`` works until it is cancelled, or returns when there is nothing left to do.
+
+    A runnable runs on the leader only, unless it says otherwise. It may have, besides ``run``:
+
+    - ``need_leader_election`` (default True): False runs it on every replica;
+    - ``async warm_up()``: called on every replica while caches start, before anyone leads; the manager campaigns once
+      it has returned, so it should do no more than what must be ready (start informers and wait for them);
+    - ``async ready()``: for the groups caches and webhooks: returns once others may rely on it;
+    - ``async drain()``: take no new work, return when the work in flight is done; ``run`` is cancelled after that.
+      Without it ``run`` is cancelled at once;
+    - ``blockers() -> Iterable[str]``: what goes on although ``run`` has ended (threads that can't be cancelled). While
+      it names something, the runnable does not count as stopped, and no lease is released.
+
+    ``run`` may be called again after it has ended, when leadership is won a second time.
+    """
+
+    async def run(self) -> None: ...
+
+
+class FunctionRunnable:
+    """A plain ``async def`` function as a runnable."""
+
+    def __init__(self, function: Callable[[], Awaitable[None]], *, need_leader_election: bool = True) -> None:
+        self._function = function
+        self.need_leader_election = need_leader_election
+
+    async def run(self) -> None:
+        await self._function()
+
+    @property
+    def name(self) -> str:
+        return getattr(self._function, "__qualname__", None) or repr(self._function)
+
+    def __repr__(self) -> str:
+        return f"FunctionRunnable({self.name})"
+
+
+def name_of(runnable: object) -> str:
+    """Return what logs and errors call it: class and ``name``, if it has one."""
+    kind = type(runnable).__name__
+    name = getattr(runnable, "name", None)
+    if isinstance(runnable, FunctionRunnable):
+        return str(name)
+    return f"{kind} {name}" if isinstance(name, str) and name else kind
+
+
+def where(coroutine: Any) -> str:
+    """Return the file, line and function in which a suspended coroutine waits, for the report of a hang."""
+    frame = None
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None) or frame
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    if frame is None:
+        return "running"
+    return f"at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
