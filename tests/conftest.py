@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
+
+import pytest
+import structlog
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
+
+
+@pytest.fixture(autouse=True)
+def _plain_logging() -> None:
+    """Log in plain lines: the default for terminals draws each traceback's local variables, which takes seconds."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["level", "event"]),
+        ],
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stdout),
+        cache_logger_on_first_use=False,
+    )
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:

@@ -1,0 +1,139 @@
+"""Write a child only when it differs from what is wanted, and never what is not ours."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from postgres_operator import names
+from pyoperator.client import NotFound
+from pyoperator.objects import (
+    AlreadyOwnedError,
+    Quantity,
+    Unstructured,
+    controller_of,
+    is_owned_by,
+    metadata_of,
+    set_controller_reference,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from postgres_operator.api import Postgres
+    from pyoperator.client import Client
+
+Outcome = Literal["created", "updated", "unchanged", "terminating"]
+
+# What the server adds to a Service's spec by itself and must find again in an update.
+_ALLOCATED = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort")
+_AMOUNTS = frozenset({"cpu", "memory", "storage", "ephemeral-storage"})
+# Maps that are ours as a whole: a key that somebody added to a selector would select nothing.
+_WHOLE = frozenset({"selector", "matchLabels", "data"})
+
+
+class NameTakenError(Exception):
+    """An object of a child's name exists and belongs to somebody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ensured:
+    """A child as it is now, and what it took."""
+
+    live: Unstructured
+    outcome: Outcome
+
+
+async def ensure(client: Client, owner: Postgres, desired: Unstructured, *, fixed: Sequence[str] = ()) -> Ensured:
+    """Bring one child to what is wanted.
+
+    The client reads from the cache, and asks the server about a child that the cache does not know (somebody may have
+    taken away the label that the cache selects by). ``fixed`` names fields of ``spec`` that can't be changed after
+    creation and are taken over as they are. Raises NameTakenError.
+    """
+    set_controller_reference(owner, desired)
+    intent = _checksum(desired, fixed)
+    desired.metadata.setdefault("annotations", {})[names.INTENT_ANNOTATION] = intent
+    try:
+        live = await client.get(desired.gvk, desired.key)
+    except NotFound:
+        return Ensured(await client.create(desired), "created")
+    if metadata_of(live).deletion_timestamp:
+        return Ensured(live, "terminating")
+    check_ownership(owner, live)
+    wanted = _wanted(live, desired, intent, fixed)
+    if wanted == live:
+        return Ensured(live, "unchanged")
+    return Ensured(await client.update(wanted), "updated")
+
+
+def check_ownership(owner: Postgres, live: Unstructured) -> None:
+    """Raise NameTakenError if the object is neither the owner's nor left over from one of the same name."""
+    if is_owned_by(live, owner):
+        return
+    current = controller_of(live)
+    labels = metadata_of(live).labels
+    left_over = labels.get(names.RETAINED_LABEL) == "true" and labels.get(names.CLUSTER_LABEL) == owner.metadata.name
+    if current is not None or not left_over:
+        raise NameTakenError(
+            f"{live.gvk.kind} {live.name} exists and is not ours: rename or delete it, or give the Postgres another name"
+        )
+
+
+def _wanted(live: Unstructured, desired: Unstructured, intent: str, fixed: Sequence[str]) -> Unstructured:
+    same_intent = (metadata_of(live).annotations or {}).get(names.INTENT_ANNOTATION) == intent
+    wanted = Unstructured(msgspec.json.decode(msgspec.json.encode(live)))
+    for section, value in desired.items():
+        if section in {"apiVersion", "kind", "metadata"}:
+            continue
+        current = wanted.get(section)
+        if same_intent or not isinstance(value, dict) or not isinstance(current, dict):
+            wanted[section] = overlay(current, value, section)
+        else:
+            # The intent has changed: fields that it no longer names must go, so the section is replaced.
+            kept = {key: current[key] for key in (*_ALLOCATED, *fixed) if key in current}
+            wanted[section] = {**value, **kept} if section == "spec" else value
+    for field in fixed:
+        if field in live.get("spec", {}):
+            wanted["spec"][field] = live["spec"][field]
+    for field in ("labels", "annotations"):
+        merged = {**(live.metadata.get(field) or {}), **(desired.metadata.get(field) or {})}
+        if merged != (live.metadata.get(field) or {}):
+            wanted.metadata[field] = merged
+    if names.RETAINED_LABEL in (wanted.metadata.get("labels") or {}):
+        del wanted.metadata["labels"][names.RETAINED_LABEL]
+    ours = desired.metadata["ownerReferences"][0]
+    if ours not in (live.metadata.get("ownerReferences") or []):
+        others = [entry for entry in live.metadata.get("ownerReferences") or [] if entry.get("uid") != ours["uid"]]
+        if any(entry.get("controller") for entry in others):
+            raise AlreadyOwnedError(live.key, metadata_of(live).owner_references[0])
+        wanted.metadata["ownerReferences"] = [*others, ours]
+    return wanted
+
+
+def overlay(live: Any, desired: Any, key: str = "") -> Any:
+    """Lay ``desired`` over ``live``: fields that only the server filled in stay, lists have exactly the desired items.
+
+    Returns something equal to ``live`` exactly when ``live`` already has everything that is desired.
+    """
+    if isinstance(desired, dict) and isinstance(live, dict) and not (key in _WHOLE and _is_flat(desired)):
+        return {**live, **{name: overlay(live.get(name), value, name) for name, value in desired.items()}}
+    if isinstance(desired, list) and isinstance(live, list) and len(desired) == len(live):
+        return [overlay(current, value, key) for current, value in zip(live, desired, strict=True)]
+    if key in _AMOUNTS and isinstance(live, str | int) and Quantity(live) == Quantity(desired):
+        return live  # the server writes amounts in its own form: 1000m comes back as 1
+    return desired
+
+
+def _is_flat(mapping: dict[str, Any]) -> bool:
+    return not any(isinstance(value, dict | list) for value in mapping.values())
+
+
+def _checksum(desired: Unstructured, fixed: Sequence[str]) -> str:
+    content = {key: value for key, value in desired.items() if key != "metadata"}
+    if fixed and "spec" in content:
+        content["spec"] = {key: value for key, value in content["spec"].items() if key not in fixed}
+    return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()[:16]
