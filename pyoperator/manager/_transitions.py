@@ -30,7 +30,7 @@ def announce(transition: Transition, logger: FilteringBoundLogger, recorder: Eve
     message = _MESSAGES[transition.kind]
     log = logger.info if transition.kind in {"acquired", "released"} else logger.error
     details = {"reason": transition.reason} if transition.reason else {}
-    log(message, lease=lease, identity=transition.identity, token=transition.token, **details)
+    log(message, lease=lease, identity=transition.identity, transitions=transition.token, **details)
     if recorder is None or transition.kind == "release_failed":
         return
     reference = Unstructured(
