@@ -42,7 +42,9 @@ demo: $(STAMP) ## The same, finite and measured: crash, hand-over, rolling updat
 .PHONY: test
 test: $(STAMP) lint typecheck ## All gates and all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report= --durations=10
-	$(BIN)/python -m coverage report --skip-covered --sort=cover | tail -n 15
+	$(BIN)/python -m coverage report --format=total
+	@# Once more where tasks meet, with asyncio's own checks on.
+	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest -n 2 -q tests/controller tests/leaderelection tests/manager
 
 .PHONY: lint
 lint: $(STAMP) ## Format check, lint, import contracts, generated files up to date

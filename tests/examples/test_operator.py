@@ -395,7 +395,7 @@ def test_secrets_contents_are_nowhere_else() -> None:
         await it.client.create(postgres(users=[UserSpec(name="app")]))
         await it.settle()
         secret = await it.client.get(names.SECRET, key("orders-credentials"))
-        values = [value for value in secret["data"].values()]
+        values = list(secret["data"].values())
         values += [base64.b64decode(value).decode() for value in secret["data"].values()]
         elsewhere = repr(secret) + repr(await it.get("orders"))
         for kind in (EVENT, names.CONFIG_MAP, names.STATEFUL_SET):

@@ -147,7 +147,7 @@ def test_discovery_is_open_to_everybody_known() -> None:
             'pods "x" is forbidden: User "bob" cannot get resource "pods/status" in API group "" in the namespace "ns"',
             {"name": "x", "kind": "pods"},
         ),
-        (Attributes("get", path="/metrics"), 'forbidden: User "bob" cannot get path "/metrics"', None),
+        (Attributes("get", path="/metrics"), 'forbidden: User "bob" cannot get path "/metrics"', {}),
     ],
 )
 def test_refusals_are_worded_as_the_real_ones(asked: Attributes, message: str, details: object) -> None:

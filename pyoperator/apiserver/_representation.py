@@ -1,0 +1,177 @@
+"""From stored objects to answers: single objects, lists, Tables, partial metadata, and lines of a watch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pyoperator.apiserver._negotiation import JSON, YAML, Wanted, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyoperator.apiserver._operations import Operations
+    from pyoperator.apiserver.registry import Kind, Registry
+    from pyoperator.apiserver.storage import StoredObject
+    from pyoperator.clock import Clock
+
+_encode = msgspec.json.encode
+
+
+class Representation:
+    """How one request sees the objects of one kind; it is also the encoder of that request's watch.
+
+    ``include`` is a Table's includeObject: Metadata, Object or None.
+    """
+
+    def __init__(
+        self, kind: Kind, wanted: Wanted, operations: Operations, registry: Registry, *, clock: Clock, include: str = ""
+    ) -> None:
+        self._kind = kind
+        self._wanted = wanted
+        self._operations = operations
+        self._registry = registry
+        self._clock = clock
+        self._include = include or "Metadata"
+        self._headers_sent = False
+
+    @property
+    def content_type(self) -> str:
+        return self._wanted.media_type
+
+    @property
+    def stream_content_type(self) -> str:
+        if self._wanted.media_type == YAML:
+            return f"{YAML};stream=watch"
+        return JSON
+
+    @property
+    def key(self) -> object:
+        kind = self._kind.gvk
+        # A Table's first event differs from its later ones, so it never shares a rendering.
+        if self._wanted.shape == "Table":
+            return (kind, "Table", self._include, self._headers_sent, self._wanted.media_type)
+        return (kind, self._wanted.shape, self._wanted.media_type, self._wanted.shape_version)
+
+    # Answers
+
+    def object_json(self, stored: StoredObject) -> bytes:
+        """Return the object itself as JSON."""
+        if self._operations.is_verbatim(self._kind, stored):
+            return stored.data
+        return _encode(self._operations.view(self._kind, stored))
+
+    def single(self, stored: StoredObject) -> bytes:
+        shape = self._wanted.shape
+        if shape == "Table":
+            return encode(self._table([stored], {"resourceVersion": str(stored.revision)}), self._wanted)
+        if shape:
+            return encode(self._partial(stored), self._wanted)
+        return encode(self.object_json(stored), self._wanted)
+
+    def many(self, objects: Sequence[StoredObject], list_meta: dict[str, Any]) -> bytes:
+        shape = self._wanted.shape
+        if shape == "Table":
+            return encode(self._table(objects, list_meta), self._wanted)
+        if shape:
+            document = {
+                "kind": "PartialObjectMetadataList",
+                "apiVersion": f"meta.k8s.io/{self._wanted.shape_version}",
+                "metadata": list_meta,
+                "items": [self._partial(stored) for stored in objects],
+            }
+            return encode(document, self._wanted)
+        return encode(self._list_json(objects, list_meta), self._wanted)
+
+    def _list_json(self, objects: Sequence[StoredObject], list_meta: dict[str, Any]) -> bytes:
+        kind = self._kind
+        meta = _encode(list_meta)
+        if kind.custom:
+            head = b'{"apiVersion":"%b","items":[' % kind.gvk.api_version.encode()
+            tail = b'],"kind":"%b","metadata":%b}' % (kind.list_kind.encode(), meta)
+            items = [self.object_json(stored) for stored in objects]
+        else:
+            head = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
+                kind.list_kind.encode(),
+                kind.gvk.api_version.encode(),
+                meta,
+            )
+            tail = b"]}"
+            # Items of built-in lists say neither kind nor apiVersion; both stand first in the stored bytes.
+            prefix = b'{"kind":"%b","apiVersion":"%b",' % (kind.gvk.kind.encode(), kind.gvk.api_version.encode())
+            cut = len(prefix)
+            items = []
+            for stored in objects:
+                data = self.object_json(stored)
+                items.append(b"{" + data[cut:] if data.startswith(prefix) else data)
+        return head + b",".join(items) + tail
+
+    def _partial(self, stored: StoredObject) -> dict[str, Any]:
+        metadata = stored.decode()["metadata"]
+        return {
+            "kind": "PartialObjectMetadata",
+            "apiVersion": f"meta.k8s.io/{self._wanted.shape_version}",
+            "metadata": metadata,
+        }
+
+    def _table(
+        self, objects: Sequence[StoredObject], list_meta: dict[str, Any], *, headers: bool = True
+    ) -> dict[str, Any]:
+        views = [self._operations.view(self._kind, stored) for stored in objects]
+        table = self._registry.table(
+            self._kind, views, list_meta=list_meta, include_object=self._include, now=self._clock.wall()
+        )
+        table["apiVersion"] = f"meta.k8s.io/{self._wanted.shape_version}"
+        if not headers:
+            table["columnDefinitions"] = None
+        return table
+
+    # Lines of a watch
+
+    def event(self, type_: str, stored: StoredObject) -> bytes:
+        if not self._wanted.shape and self._wanted.media_type == JSON:
+            return b'{"type":"%b","object":%b}\n' % (type_.encode(), self.object_json(stored))
+        return self._line(type_, self._event_object(stored))
+
+    def _event_object(self, stored: StoredObject) -> Any:
+        match self._wanted.shape:
+            case "Table":
+                headers, self._headers_sent = not self._headers_sent, True
+                return self._table([stored], {"resourceVersion": str(stored.revision)}, headers=headers)
+            case "":
+                return self._operations.view(self._kind, stored)
+            case _:
+                return self._partial(stored)
+
+    def bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes:
+        metadata: dict[str, Any] = {"resourceVersion": str(revision)}
+        if initial_events_end:
+            metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
+        gvk = self._kind.gvk
+        obj: dict[str, Any] = {"kind": gvk.kind, "apiVersion": gvk.api_version, "metadata": metadata}
+        if self._wanted.shape == "Table":
+            obj = {
+                "kind": "Table",
+                "apiVersion": f"meta.k8s.io/{self._wanted.shape_version}",
+                "metadata": {"resourceVersion": str(revision)},
+                "columnDefinitions": None,
+                "rows": [
+                    {"cells": [], "object": {**obj, "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}}
+                ]
+                if initial_events_end
+                else [],
+            }
+        elif self._wanted.shape:
+            obj["kind"], obj["apiVersion"] = "PartialObjectMetadata", f"meta.k8s.io/{self._wanted.shape_version}"
+        return self._line("BOOKMARK", obj)
+
+    def error(self, status: bytes) -> bytes:
+        return self._line(
+            "ERROR", msgspec.Raw(status) if self._wanted.media_type == JSON else msgspec.json.decode(status)
+        )
+
+    def _line(self, type_: str, obj: Any) -> bytes:
+        if self._wanted.media_type == YAML:
+            return b"---\n" + encode({"type": type_, "object": obj}, self._wanted)
+        return _encode({"type": type_, "object": obj}) + b"\n"

@@ -1,0 +1,192 @@
+"""One served version of a custom resource: everything it does follows from its CRD."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pyoperator.apiserver.registry._builtin_decode import TypedDecoder
+from pyoperator.apiserver.registry._builtin_schemas import builtin_schemas
+from pyoperator.apiserver.registry._discovery import version_rank
+from pyoperator.apiserver.registry._jsonpath import first_text
+from pyoperator.apiserver.registry._kind import Kind, Object
+from pyoperator.objects import GroupVersionKind
+from pyoperator.schema import FieldError, apply_defaults, prune, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CustomKind(Kind):
+    """Prune, default and check by the structural schema of the version.
+
+    ``unchanged`` says that the CRD's spec is the one it was created with, so that what is stored in this version needs
+    no pruning or defaulting on the way out.
+    """
+
+    structural: Object = field(default_factory=dict)
+    printer_columns: tuple[Object, ...] = ()
+    preserve_unknown: bool = False
+    unchanged: bool = False
+
+    @property
+    def schema(self) -> Object | None:
+        return self.structural
+
+    @property
+    def reads_as_stored(self) -> bool:
+        return self.unchanged and self.storage_version == self.gvk.version
+
+    @cached_property
+    def _body(self) -> Object:
+        """The schema without the parts that are typed in every kind: they have checks of their own."""
+        properties = {
+            name: entry
+            for name, entry in self.structural.get("properties", {}).items()
+            if name not in ("apiVersion", "kind", "metadata")
+        }
+        return {**self.structural, "properties": properties}
+
+    def decode(self, obj: Object) -> Object:
+        self._metadata(obj)
+        if not self.preserve_unknown:
+            prune(self.structural, obj)
+        whole: Object = _whole(obj)
+        return whole
+
+    def _metadata(self, obj: Object) -> None:
+        metadata = obj.get("metadata")
+        if metadata is None:
+            obj["metadata"] = {}
+            return
+        decoder = TypedDecoder(builtin_schemas())
+        obj["metadata"] = decoder.decode(_OBJECT_META, metadata)
+
+    def default(self, obj: Object) -> None:
+        apply_defaults(self._body, obj)
+
+    def validate(self, obj: Object, old: Object | None) -> list[FieldError]:
+        faults: list[FieldError] = []
+        body = {key: value for key, value in obj.items() if key not in ("apiVersion", "kind", "metadata")}
+        metadata_schema = self.structural.get("properties", {}).get("metadata")
+        if isinstance(metadata_schema, dict) and metadata_schema.get("properties"):
+            faults += validate(metadata_schema, obj.get("metadata") or {}, path="metadata")
+        faults += validate(self._body, body)
+        return faults + self._replicas(obj)
+
+    def _replicas(self, obj: Object) -> list[FieldError]:
+        if self.scale_paths is None:
+            return []
+        text = first_text(self.scale_paths[0], obj)
+        if text.lstrip("-").isdigit() and int(text) < 0:
+            return [FieldError.invalid(self.scale_paths[0], int(text), "should be a non-negative integer")]
+        return []
+
+    def unknown_fields(self, obj: Object) -> list[str]:
+        if self.preserve_unknown:
+            return []
+        found: list[str] = []
+        prune(self.structural, _copy(obj), pruned=found)
+        return [f'unknown field "{path}"' for path in sorted(found)]
+
+    def to_storage(self, obj: Object) -> Object:
+        if self.gvk.version == self.storage_version:
+            return obj
+        return {**obj, "apiVersion": f"{self.gvk.group}/{self.storage_version}"}
+
+    def from_storage(self, obj: Object) -> Object:
+        if self.reads_as_stored:
+            return obj
+        view: Object = _copy(obj)
+        view["apiVersion"] = self.gvk.api_version
+        if not self.preserve_unknown:
+            prune(self.structural, view)
+        apply_defaults(self._body, view)
+        return view
+
+
+def custom_kinds(crd: Object) -> list[CustomKind]:
+    """Return a kind per served version of an accepted CRD, the storage version's rules in each."""
+    spec = crd["spec"]
+    names = spec["names"]
+    stored = next(version["name"] for version in spec["versions"] if version.get("storage"))
+    best = min(
+        (version["name"] for version in spec["versions"] if version.get("served") and not version.get("deprecated")),
+        key=version_rank,
+        default="",
+    )
+    unchanged = crd.get("metadata", {}).get("generation", 1) == 1
+    return [
+        _custom_kind(spec, names, version, stored, unchanged, best)
+        for version in spec["versions"]
+        if version.get("served")
+    ]
+
+
+def _custom_kind(spec: Object, names: Object, version: Object, stored: str, unchanged: bool, best: str) -> CustomKind:
+    subresources = version.get("subresources") or {}
+    scale = subresources.get("scale")
+    kind = names["kind"]
+    gvk = GroupVersionKind(spec["group"], version["name"], kind)
+    warning = version.get("deprecationWarning") or f"{gvk.api_version} {kind} is deprecated" + (
+        f"; use {gvk.group}/{best} {kind}" if best else ""
+    )
+    return CustomKind(
+        gvk=gvk,
+        plural=names["plural"],
+        singular=names.get("singular") or kind.lower(),
+        list_kind=names.get("listKind") or f"{kind}List",
+        namespaced=spec["scope"] == "Namespaced",
+        short_names=tuple(names.get("shortNames") or ()),
+        categories=tuple(names.get("categories") or ()),
+        subresources=frozenset(name for name in ("status", "scale") if name in subresources),
+        update_requires_version=True,
+        has_generation=True,
+        selectable_fields={
+            entry["jsonPath"].lstrip("."): _reader(entry["jsonPath"]) for entry in version.get("selectableFields") or ()
+        },
+        storage=(spec["group"], names["plural"]),
+        storage_version=stored,
+        scale_paths=_scale_paths(scale) if scale else None,
+        custom=True,
+        structural=(version.get("schema") or {}).get("openAPIV3Schema") or {},
+        printer_columns=tuple(version.get("additionalPrinterColumns") or ()),
+        preserve_unknown=bool(spec.get("preserveUnknownFields")),
+        unchanged=unchanged,
+        deprecation_warning=warning if version.get("deprecated") else "",
+    )
+
+
+def _reader(path: str) -> Callable[[Object], str]:
+    return lambda obj: first_text(path, obj)
+
+
+def _scale_paths(scale: Object) -> tuple[str, str, str]:
+    return scale["specReplicasPath"], scale["statusReplicasPath"], scale.get("labelSelectorPath", "")
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_copy(entry) for entry in value]
+    return value
+
+
+def _whole(value: Any) -> Any:
+    """Write 2.0 as 2: the server's encoder does, so an integer field takes it."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            if isinstance(entry, dict | list | float):
+                value[key] = _whole(entry)
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            if isinstance(entry, dict | list | float):
+                value[index] = _whole(entry)
+    elif isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return value

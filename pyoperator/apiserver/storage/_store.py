@@ -1,0 +1,335 @@
+"""The versioned store: every change has its own revision, and the recent ones are remembered in order."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pyoperator.apiserver.storage._selection import Selection
+    from pyoperator.objects import GroupVersionKind
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+class Compacted(Exception):
+    """The revision asked for is older than what the log still holds."""
+
+    def __init__(self, wanted: int, oldest: int) -> None:
+        super().__init__(f"too old resource version: {wanted} ({oldest})")
+        self.wanted = wanted
+        self.oldest = oldest
+
+
+class StoredObject:
+    """One version of one object, never changed after it was made: its JSON and what selectors need of it."""
+
+    __slots__ = ("data", "fields", "gvk", "key", "labels", "name", "namespace", "resource", "revision", "uid")
+
+    def __init__(
+        self,
+        *,
+        resource: str,
+        gvk: GroupVersionKind,
+        namespace: str,
+        name: str,
+        uid: str,
+        revision: int,
+        data: bytes,
+        labels: Mapping[str, str],
+        fields: Mapping[str, str],
+    ) -> None:
+        self.resource = resource
+        self.gvk = gvk
+        self.namespace = namespace
+        self.name = name
+        self.uid = uid
+        self.revision = revision
+        self.data = data
+        self.labels = labels
+        self.fields = fields
+        self.key = storage_key(namespace, name)
+
+    def decode(self) -> dict[str, Any]:
+        """Return a fresh dict."""
+        obj: dict[str, Any] = _decode(self.data)
+        return obj
+
+    def at_revision(self, revision: int) -> StoredObject:
+        """Return the same object stamped with another version: what a watcher sees leave its selection."""
+        obj = self.decode()
+        obj["metadata"]["resourceVersion"] = str(revision)
+        return StoredObject(
+            resource=self.resource,
+            gvk=self.gvk,
+            namespace=self.namespace,
+            name=self.name,
+            uid=self.uid,
+            revision=revision,
+            data=_encode(obj),
+            labels=self.labels,
+            fields=self.fields,
+        )
+
+    def __repr__(self) -> str:
+        # Never the contents: an object may be a Secret.
+        return f"<{self.resource} {self.key} v{self.revision}>"
+
+
+class Change:
+    """One committed change. ``new`` of a deletion is the last state, stamped with the deletion's revision."""
+
+    __slots__ = ("_left", "encoded", "new", "old", "revision", "type")
+
+    def __init__(self, type_: str, revision: int, old: StoredObject | None, new: StoredObject) -> None:
+        self.type = type_
+        self.revision = revision
+        self.old = old
+        self.new = new
+        # Event lines by (encoder, event type), made once for all watchers.
+        self.encoded: dict[tuple[object, str], bytes] = {}
+        self._left: StoredObject | None = None
+
+    def for_selection(self, selection: Selection) -> tuple[str, StoredObject] | None:
+        """Return the event that a watcher of ``selection`` sees, if any: a change may bring an object in or out."""
+        before = self.old is not None and selection.matches(self.old)
+        after = self.type != "DELETED" and selection.matches(self.new)
+        if after:
+            return ("MODIFIED" if before else "ADDED"), self.new
+        if not before:
+            return None
+        if self.type == "DELETED":
+            return "DELETED", self.new
+        if self._left is None and self.old is not None:
+            self._left = self.old.at_revision(self.revision)
+        return ("DELETED", self._left) if self._left is not None else None
+
+
+class Watcher(Protocol):
+    """Whoever is told of the changes of one resource."""
+
+    def offer(self, change: Change) -> None: ...
+    def close(self) -> None: ...
+    def on_close(self, callback: Callable[[], None]) -> None: ...
+
+
+class Persistence(Protocol):
+    """Make commits durable; called before a commit becomes visible. An exception means that it did not happen."""
+
+    def write(self, change: Change) -> None: ...
+    def load(self) -> tuple[int, Iterable[StoredObject]]:
+        """Return the revision reached and all objects."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class _Collection:
+    """All objects of one resource, with their keys in order."""
+
+    __slots__ = ("keys", "objects", "watchers")
+
+    def __init__(self) -> None:
+        self.objects: dict[str, StoredObject] = {}
+        self.keys: list[str] = []
+        # A dict, not a set: watchers are told in the order in which they came, in every run.
+        self.watchers: dict[Watcher, None] = {}
+
+    def put(self, stored: StoredObject) -> None:
+        if stored.key not in self.objects:
+            insort(self.keys, stored.key)
+        self.objects[stored.key] = stored
+
+    def remove(self, key: str) -> None:
+        del self.objects[key]
+        del self.keys[bisect_left(self.keys, key)]
+
+
+class Store:
+    """Objects of all kinds under one revision.
+
+    ``history`` is how many changes are remembered: a watch or a page that starts further back gets Compacted. Not
+    thread-safe: one event loop owns a server.
+    """
+
+    def __init__(self, *, history: int = 10_000, persistence: Persistence | None = None) -> None:
+        self._history = history
+        self._persistence = persistence
+        self._collections: dict[str, _Collection] = {}
+        self._log: list[Change] = []
+        self._subscribers: dict[object, Callable[[Change], None]] = {}
+        self.revision = 1
+        # Changes up to and including this revision are forgotten.
+        self.compacted = 1
+        if persistence is not None:
+            revision, objects = persistence.load()
+            for stored in objects:
+                self._collection(stored.resource).put(stored)
+            self.revision = self.compacted = max(1, revision)
+
+    def _collection(self, resource: str) -> _Collection:
+        collection = self._collections.get(resource)
+        if collection is None:
+            collection = self._collections[resource] = _Collection()
+        return collection
+
+    def resources(self) -> list[str]:
+        """Return the names of the resources that have objects."""
+        return [resource for resource, collection in self._collections.items() if collection.objects]
+
+    def get(self, resource: str, namespace: str, name: str) -> StoredObject | None:
+        collection = self._collections.get(resource)
+        return None if collection is None else collection.objects.get(storage_key(namespace, name))
+
+    def objects(self, resource: str, namespace: str = "", *, revision: int | None = None) -> list[StoredObject]:
+        """Return all objects (of a namespace) ordered by key, now or as they were; raises Compacted."""
+        collection = self._collections.get(resource)
+        if revision is not None and revision != self.revision:
+            return self._list_at(resource, namespace, revision)
+        if collection is None:
+            return []
+        objects = collection.objects
+        if not namespace:
+            return [objects[key] for key in collection.keys]
+        keys = collection.keys
+        # "0" follows "/" in ASCII: the range holds exactly the keys that begin with "<namespace>/".
+        start, end = bisect_left(keys, f"{namespace}/"), bisect_left(keys, f"{namespace}0")
+        return [objects[key] for key in keys[start:end]]
+
+    def _list_at(self, resource: str, namespace: str, revision: int) -> list[StoredObject]:
+        if revision < self.compacted:
+            raise Compacted(revision, self.compacted)
+        collection = self._collections.get(resource)
+        objects = dict(collection.objects) if collection is not None else {}
+        for change in reversed(self.changes_after(revision)):
+            if change.new.resource != resource:
+                continue
+            if change.old is None:
+                objects.pop(change.new.key, None)
+            else:
+                objects[change.old.key] = change.old
+        return [objects[key] for key in sorted(objects) if not namespace or objects[key].namespace == namespace]
+
+    @property
+    def watchers(self) -> int:
+        """How many watches are open."""
+        return sum(len(collection.watchers) for collection in self._collections.values())
+
+    def watchers_of(self, resource: str) -> list[Watcher]:
+        collection = self._collections.get(resource)
+        return [] if collection is None else [*collection.watchers]
+
+    def count(self, resource: str) -> int:
+        collection = self._collections.get(resource)
+        return 0 if collection is None else len(collection.objects)
+
+    def changes_after(self, revision: int) -> list[Change]:
+        """Return the changes with a later revision, oldest first; raises Compacted."""
+        if revision < self.compacted:
+            raise Compacted(revision, self.compacted)
+        # Revisions have no gaps, so a change's place in the log follows from its revision.
+        return self._log[revision - self.compacted :]
+
+    def put(
+        self,
+        resource: str,
+        gvk: GroupVersionKind,
+        obj: dict[str, Any],
+        *,
+        fields: Mapping[str, str],
+        old: StoredObject | None,
+    ) -> StoredObject:
+        """Commit a new or changed object; stamps the next revision into ``obj`` and keeps its encoding."""
+        stored = self._stored(resource, gvk, obj, fields)
+        self._commit(Change("ADDED" if old is None else "MODIFIED", stored.revision, old, stored))
+        return stored
+
+    def remove(self, old: StoredObject, last: dict[str, Any], *, fields: Mapping[str, str]) -> StoredObject:
+        """Commit a deletion; ``last`` is the state to report. Returns it stamped with the deletion's revision."""
+        stored = self._stored(old.resource, old.gvk, last, fields)
+        self._commit(Change("DELETED", stored.revision, old, stored))
+        return stored
+
+    def _stored(
+        self, resource: str, gvk: GroupVersionKind, obj: dict[str, Any], fields: Mapping[str, str]
+    ) -> StoredObject:
+        metadata = obj["metadata"]
+        revision = self.revision + 1
+        metadata["resourceVersion"] = str(revision)
+        return StoredObject(
+            resource=resource,
+            gvk=gvk,
+            namespace=metadata.get("namespace", ""),
+            name=metadata["name"],
+            uid=metadata.get("uid", ""),
+            revision=revision,
+            data=_encode(obj),
+            labels=dict(metadata.get("labels") or {}),
+            fields=fields,
+        )
+
+    def _commit(self, change: Change) -> None:
+        if self._persistence is not None:
+            self._persistence.write(change)
+        collection = self._collection(change.new.resource)
+        if change.type == "DELETED":
+            collection.remove(change.new.key)
+        else:
+            collection.put(change.new)
+        self.revision = change.revision
+        self._log.append(change)
+        # Trimmed in large steps: removing the head of a list moves all that follows.
+        if len(self._log) > self._history + self._history // 4 + 1:
+            self.compact(self._log[-self._history - 1].revision)
+        for watcher in tuple(collection.watchers):
+            watcher.offer(change)
+        for callback in tuple(self._subscribers.values()):
+            callback(change)
+
+    def compact(self, revision: int) -> None:
+        """Forget the changes up to ``revision``, as etcd's compaction does."""
+        keep = min(max(revision, self.compacted), self.revision)
+        del self._log[: keep - self.compacted]
+        self.compacted = keep
+
+    def add_watcher(self, resource: str, watcher: Watcher) -> None:
+        self._collection(resource).watchers[watcher] = None
+
+    def remove_watcher(self, resource: str, watcher: Watcher) -> None:
+        self._collection(resource).watchers.pop(watcher, None)
+
+    def close_watchers(self, resource: str = "") -> None:
+        """End the watches of one resource, or all of them."""
+        for name, collection in self._collections.items():
+            if not resource or name == resource:
+                for watcher in tuple(collection.watchers):
+                    watcher.close()
+
+    def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
+        """Call back after every commit, in order; returns the function that ends it."""
+        token = object()
+        self._subscribers[token] = callback
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(token, None)
+
+        return unsubscribe
+
+    def close(self) -> None:
+        """End all watches and release the files, if there are any."""
+        self.close_watchers()
+        if self._persistence is not None:
+            self._persistence.close()
+
+    def __repr__(self) -> str:
+        objects = sum(len(collection.objects) for collection in self._collections.values())
+        return f"Store(revision={self.revision}, objects={objects}, compacted={self.compacted})"
+
+
+def storage_key(namespace: str, name: str) -> str:
+    return f"{namespace}/{name}" if namespace else name

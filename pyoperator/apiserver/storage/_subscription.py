@@ -1,0 +1,184 @@
+"""One client's watch: a bounded buffer between commits and whoever sends the lines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from pyoperator.apiserver.storage._selection import Selection
+    from pyoperator.apiserver.storage._store import Change, Store, StoredObject
+
+# Initial events are rendered in pieces of this many objects, so that a large start never holds up the loop.
+_INITIAL_PIECE = 250
+# Seconds before the end of a watch with a timeout at which its last bookmark is sent, as in the real server.
+_FAREWELL = 2.0
+
+
+class Encoder(Protocol):
+    """Render objects for one representation (version, Table, partial metadata). Equal keys share their renderings."""
+
+    @property
+    def key(self) -> object: ...
+
+    def event(self, type_: str, stored: StoredObject) -> bytes:
+        """Return the whole event line, with its newline."""
+        ...
+
+    def bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes: ...
+
+    def error(self, status: bytes) -> bytes: ...
+
+
+class WatchSubscription:
+    """The events of one watch, as encoded lines.
+
+    Created and filled synchronously by the server; ``lines()`` is iterated once, by the face, on whatever loop it
+    runs: timers (``timeout`` and bookmarks, in seconds) start when iteration does. A reader that lets ``limit`` events
+    pile up is dropped: what is buffered is still delivered, then the stream ends, and the client starts again from the
+    last version it saw. Nobody else is slowed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        resource: str,
+        selection: Selection,
+        encoder: Encoder,
+        *,
+        timeout: float,
+        bookmark_interval: float | None,
+        limit: int = 10_000,
+    ) -> None:
+        self._store = store
+        self._resource = resource
+        self._selection = selection
+        self._encoder = encoder
+        self._timeout = timeout
+        self._bookmark_interval = bookmark_interval
+        self._limit = limit
+        self._initial: Sequence[StoredObject] = ()
+        self._initial_end = b""
+        self._buffer: deque[bytes] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._on_close: list[Callable[[], None]] = []
+        self._ignore_up_to = 0
+        self.closed = False
+        self.dropped = False
+        self.delivered = 0
+
+    def start(
+        self,
+        *,
+        initial: Sequence[StoredObject] = (),
+        initial_end: bytes = b"",
+        replay: Sequence[Change] = (),
+        ignore_up_to: int = 0,
+    ) -> WatchSubscription:
+        """Begin: synthetic ADDED events for ``initial``, then ``initial_end``, then ``replay``, then what comes."""
+        self._initial = initial
+        self._initial_end = initial_end
+        self._ignore_up_to = ignore_up_to
+        for change in replay:
+            if change.new.resource == self._resource:
+                self.offer(change, bounded=False)
+        self._store.add_watcher(self._resource, self)
+        return self
+
+    def fail(self, status: bytes) -> WatchSubscription:
+        """Make this a stream of one ERROR event with a Status, then the end."""
+        self._buffer.append(self._encoder.error(status))
+        self.closed = True
+        return self
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        self._on_close.append(callback)
+
+    def offer(self, change: Change, *, bounded: bool = True) -> None:
+        if self.closed or change.revision <= self._ignore_up_to:
+            return
+        event = change.for_selection(self._selection)
+        if event is None:
+            return
+        if bounded and len(self._buffer) >= self._limit:
+            self.dropped = True
+            self.close()
+            return
+        type_, stored = event
+        memo = (self._encoder.key, type_)
+        line = change.encoded.get(memo)
+        if line is None:
+            line = change.encoded[memo] = self._encoder.event(type_, stored)
+        self._buffer.append(line)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def close(self) -> None:
+        """End the stream after what is buffered; idempotent."""
+        if not self.closed:
+            self.closed = True
+            self._wake()
+        self._store.remove_watcher(self._resource, self)
+        callbacks, self._on_close = self._on_close, []
+        for callback in callbacks:
+            callback()
+
+    async def lines(self) -> AsyncGenerator[bytes, None]:
+        """Yield bytes that hold one or more whole lines, until timeout, close or drop; closes itself at the end."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout
+        interval = self._bookmark_interval
+        # The last word before a planned end comes a little earlier than the end: a reader resumes from there.
+        farewell = deadline - _FAREWELL if interval is not None and self._timeout > _FAREWELL else deadline
+        bookmark_at = min(farewell, loop.time() + interval) if interval is not None else deadline
+        try:
+            async for piece in self._initial_lines():
+                yield piece
+            while True:
+                if self._buffer:
+                    piece = b"".join(self._buffer)
+                    self.delivered += len(self._buffer)
+                    self._buffer.clear()
+                    yield piece
+                    continue
+                if self.closed:
+                    return
+                now = loop.time()
+                if now >= deadline:
+                    return
+                if interval is not None and now >= bookmark_at:
+                    bookmark_at = min(farewell, now + interval) if now < farewell else deadline
+                    yield self._encoder.bookmark(self._store.revision)
+                    continue
+                await self._wait(loop, min(deadline, bookmark_at))
+        finally:
+            self.close()
+
+    async def _initial_lines(self) -> AsyncGenerator[bytes, None]:
+        initial, self._initial = self._initial, ()
+        for start in range(0, len(initial), _INITIAL_PIECE):
+            chunk = initial[start : start + _INITIAL_PIECE]
+            self.delivered += len(chunk)
+            yield b"".join([self._encoder.event("ADDED", stored) for stored in chunk])
+            await asyncio.sleep(0)
+        if self._initial_end:
+            yield self._initial_end
+
+    async def _wait(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
+        waiter = self._waiter = loop.create_future()
+        handle = loop.call_at(until, self._wake)
+        try:
+            await waiter
+        finally:
+            handle.cancel()
+            self._waiter = None
+
+    def __repr__(self) -> str:
+        state = "dropped" if self.dropped else "closed" if self.closed else "open"
+        return f"WatchSubscription({self._resource} {self._selection.namespace or '*'}, {state}, buffered={len(self._buffer)})"

@@ -1,0 +1,233 @@
+"""Check an object against a structural schema; messages and reasons are those of the API server."""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from pyoperator.schema._errors import FieldError
+from pyoperator.schema._formats import FORMATS
+from pyoperator.schema._patterns import compile_pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_INTEGER_LIMITS = {"int32": (-(2**31), 2**31 - 1), "int64": (-(2**63), 2**63 - 1)}
+# Where the server has no path for a fault (it concerns a combination of schemas), it says so.
+_NOWHERE = "<nil>"
+
+
+def validate(schema: Mapping[str, Any], obj: Any, *, path: str = "") -> list[FieldError]:
+    """Return the faults of ``obj``; ``path`` is put in front of their fields. Rules (CEL) are not evaluated."""
+    faults = _Validation().check(schema, obj, path)
+    return [*dict.fromkeys(faults)]
+
+
+class _Validation:
+    def check(self, schema: Mapping[str, Any], value: Any, path: str) -> list[FieldError]:
+        if value is None and schema.get("nullable"):
+            return []
+        faults = self._type(schema, value, path)
+        if "enum" in schema and not any(_same(value, option) for option in schema["enum"]):
+            # The server prints every option as a text, also numbers.
+            options = [option if isinstance(option, str) else _json(option) for option in schema["enum"]]
+            faults.append(FieldError.not_supported(path, value, options))
+        if isinstance(value, str):
+            faults += self._text(schema, value, path)
+        elif isinstance(value, bool):
+            pass
+        elif isinstance(value, int | float):
+            faults += self._number(schema, value, path)
+        elif isinstance(value, list):
+            faults += self._list(schema, value, path)
+        elif isinstance(value, dict):
+            faults += self._object(schema, value, path)
+        faults += self._combined(schema, value, path)
+        return faults
+
+    def _type(self, schema: Mapping[str, Any], value: Any, path: str) -> list[FieldError]:
+        wanted = ["integer", "string"] if schema.get("x-kubernetes-int-or-string") else []
+        if isinstance(schema.get("type"), str):
+            wanted = [schema["type"]]
+        if not wanted:
+            return []
+        found = _type_of(value)
+        if found in wanted or (found == "integer" and "number" in wanted):
+            return self._integer_format(schema, value, path) if found == "integer" else []
+        faults = [FieldError.type_invalid(path, found, f'{path} in body must be of type {",".join(wanted)}: "{found}"')]
+        if wanted == ["integer"] and found == "number":
+            faults.append(_unplaced(f"Checked value must be of type integer (default format) in {path}"))
+        return faults
+
+    def _integer_format(self, schema: Mapping[str, Any], value: int, path: str) -> list[FieldError]:
+        limits = _INTEGER_LIMITS.get(schema.get("format", ""))
+        if schema.get("type") != "integer" or limits is None or limits[0] <= value <= limits[1]:
+            return []
+        kind = schema["format"]
+        faults = [_unplaced(f"Checked value must be of type integer with format {kind} in {path}")]
+        if kind == "int64":  # too big for an integer at all: the server's decoder made it a float
+            faults.insert(
+                0, FieldError.type_invalid(path, "float64", f'{path} in body must be of type int64: "float64"')
+            )
+        return faults
+
+    def _text(self, schema: Mapping[str, Any], value: str, path: str) -> list[FieldError]:
+        faults: list[FieldError] = []
+        if "maxLength" in schema and len(value) > schema["maxLength"]:
+            faults.append(FieldError.too_long(path, schema["maxLength"]))
+        if "minLength" in schema and len(value) < schema["minLength"]:
+            detail = f"{path} in body should be at least {schema['minLength']} chars long"
+            faults.append(FieldError.invalid(path, value, detail))
+        if "pattern" in schema:
+            try:
+                matches = compile_pattern(schema["pattern"]).search(value) is not None
+            except re.error as error:
+                faults.append(FieldError.invalid(path, value, f"{path} can't be matched: {error}"))
+            else:
+                if not matches:
+                    faults.append(FieldError.invalid(path, value, f"{path} in body should match '{schema['pattern']}'"))
+        form = schema.get("format")
+        if form in FORMATS and not FORMATS[form](value):
+            faults.append(
+                FieldError.type_invalid(path, value, f"{path} in body must be of type {form}: {_json(value)}")
+            )
+        return faults
+
+    def _number(self, schema: Mapping[str, Any], value: float, path: str) -> list[FieldError]:
+        faults: list[FieldError] = []
+
+        def fault(detail: str) -> None:
+            faults.append(FieldError.invalid(path, value, f"{path} in body should be {detail}"))
+
+        if "maximum" in schema:
+            limit = schema["maximum"]
+            if schema.get("exclusiveMaximum"):
+                if value >= limit:
+                    fault(f"less than {_json(limit)}")
+            elif value > limit:
+                fault(f"less than or equal to {_json(limit)}")
+        if "minimum" in schema:
+            limit = schema["minimum"]
+            if schema.get("exclusiveMinimum"):
+                if value <= limit:
+                    fault(f"greater than {_json(limit)}")
+            elif value < limit:
+                fault(f"greater than or equal to {_json(limit)}")
+        if schema.get("multipleOf") and Decimal(str(value)) % Decimal(str(schema["multipleOf"])) != 0:
+            fault(f"a multiple of {_json(schema['multipleOf'])}")
+        return faults
+
+    def _list(self, schema: Mapping[str, Any], value: list[Any], path: str) -> list[FieldError]:
+        faults: list[FieldError] = []
+        if "maxItems" in schema and len(value) > schema["maxItems"]:
+            faults.append(FieldError.too_many(path, len(value), schema["maxItems"]))
+        if "minItems" in schema and len(value) < schema["minItems"]:
+            detail = f"{path} in body should have at least {schema['minItems']} items"
+            faults.append(FieldError.invalid(path, len(value), detail))
+        if schema.get("uniqueItems") and len({_json(entry) for entry in value}) < len(value):
+            faults.append(FieldError.invalid(path, value, f"{path} in body shouldn't contain duplicates"))
+        items = schema.get("items")
+        if isinstance(items, dict):
+            for index, entry in enumerate(value):
+                faults += self.check(items, entry, f"{path}[{index}]")
+        return faults + self._unique(schema, value, path)
+
+    def _unique(self, schema: Mapping[str, Any], value: list[Any], path: str) -> list[FieldError]:
+        sort = schema.get("x-kubernetes-list-type")
+        if sort not in ("set", "map"):
+            return []
+        keys = schema.get("x-kubernetes-list-map-keys") or ()
+        properties = (schema.get("items") or {}).get("properties") or {}
+        seen: set[str] = set()
+        faults: list[FieldError] = []
+        for index, entry in enumerate(value):
+            identity = entry
+            if sort == "map":
+                if not isinstance(entry, dict):
+                    continue
+                identity = {
+                    key: entry.get(key, (properties.get(key) or {}).get("default"))
+                    for key in sorted(keys)
+                    if key in entry or "default" in (properties.get(key) or {})
+                }
+            text = _json(identity)
+            if text in seen:
+                faults.append(FieldError.duplicate(f"{path}[{index}]", identity))
+            seen.add(text)
+        return faults
+
+    def _object(self, schema: Mapping[str, Any], value: dict[str, Any], path: str) -> list[FieldError]:
+        faults: list[FieldError] = []
+        prefix = f"{path}." if path else ""
+        if "maxProperties" in schema and len(value) > schema["maxProperties"]:
+            faults.append(FieldError.too_many(path, len(value), schema["maxProperties"]))
+        if "minProperties" in schema and len(value) < schema["minProperties"]:
+            detail = f"{path} in body should have at least {schema['minProperties']} properties"
+            faults.append(FieldError.invalid(path, len(value), detail))
+        required = list(schema.get("required") or ())
+        if schema.get("x-kubernetes-embedded-resource"):
+            required += [name for name in ("apiVersion", "kind") if name not in required]
+        faults += [FieldError.required(f"{prefix}{name}") for name in required if name not in value]
+        properties: Mapping[str, Any] = schema.get("properties") or {}
+        extra = schema.get("additionalProperties")
+        for name, entry in value.items():
+            known = properties.get(name, extra)
+            if isinstance(known, dict):
+                faults += self.check(known, entry, f"{prefix}{name}")
+            elif extra is False:
+                faults.append(
+                    FieldError.invalid(f"{prefix}{name}", "", f"{prefix}{name} in body is a forbidden property")
+                )
+        return faults
+
+    def _combined(self, schema: Mapping[str, Any], value: Any, path: str) -> list[FieldError]:
+        faults: list[FieldError] = []
+        if schema.get("anyOf"):
+            branches = [self.check(branch, value, path) for branch in schema["anyOf"]]
+            if all(branches):
+                faults += [_unplaced(f'"{path}" must validate at least one schema (anyOf)'), *branches[0]]
+        if schema.get("oneOf"):
+            branches = [self.check(branch, value, path) for branch in schema["oneOf"]]
+            valid = sum(not branch for branch in branches)
+            if valid != 1:
+                found = f"Found {valid} valid alternatives" if valid else "Found none valid"
+                faults.append(_unplaced(f'"{path}" must validate one and only one schema (oneOf). {found}'))
+                faults += branches[0] if not valid else []
+        if schema.get("allOf"):
+            broken = [fault for branch in schema["allOf"] for fault in self.check(branch, value, path)]
+            if broken:
+                faults += [*broken, _unplaced(f'"{path}" must validate all the schemas (allOf)')]
+        if isinstance(schema.get("not"), dict) and not self.check(schema["not"], value, path):
+            faults.append(_unplaced(f'"{path}" must not validate the schema (not)'))
+        return faults
+
+
+def _unplaced(detail: str) -> FieldError:
+    return FieldError.invalid(_NOWHERE, "", detail)
+
+
+def _type_of(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "integer" if value.is_integer() else "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+    return "object"
+
+
+def _same(left: Any, right: Any) -> bool:
+    return (type(left) is type(right) and bool(left == right)) or _json(left) == _json(right)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
