@@ -51,7 +51,7 @@ lint: $(STAMP) ## Format check, lint, import contracts, generated files up to da
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	$(BIN)/pyoperator manifests --check --output config/crd/bases postgres_operator.api
+	$(BIN)/pyoperator manifests --check --output-dir config/crd/bases postgres_operator.api
 
 .PHONY: fmt
 fmt: $(STAMP) ## Format and fix what can be fixed
@@ -64,7 +64,7 @@ typecheck: $(STAMP) ## mypy, strict
 
 .PHONY: manifests
 manifests: $(STAMP) ## Generate config/crd from the models
-	$(BIN)/pyoperator manifests --output config/crd/bases postgres_operator.api
+	$(BIN)/pyoperator manifests --output-dir config/crd/bases postgres_operator.api
 
 .PHONY: conformance
 conformance: $(STAMP) ## The same requests to the embedded server and, with PYOPERATOR_REAL_KUBECONFIG, to a real one

@@ -14,6 +14,7 @@ __all__ = ["main"]
 _COMMANDS: dict[str, tuple[str, str]] = {
     "apiserver": ("pyoperator.cli._apiserver", "Run the embedded Kubernetes API server."),
     "lab": ("pyoperator.cli._lab", "Run an operator's replicas on the embedded API server: watch them, break them."),
+    "manifests": ("pyoperator.cli._manifests", "Write the CRDs of typed resources as YAML."),
 }
 
 

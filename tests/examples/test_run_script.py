@@ -86,8 +86,8 @@ class Instance:
 
     def query(self, sql: str, *, user: str = "app", password: str = "it's", database: str = "orders") -> str:
         assert BIN is not None
-        command = [
-            BIN / "psql",
+        command: list[str] = [
+            str(BIN / "psql"),
             "-XAtq",
             "-h",
             "127.0.0.1",
