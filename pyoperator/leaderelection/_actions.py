@@ -60,7 +60,8 @@ class Transition:
     """A change of leadership, seen from one candidate; ``wall`` in Unix seconds.
 
     ``acquired``, ``lost``, ``released``, ``release_failed`` are about this candidate; ``new_leader`` tells that
-    ``holder`` leads now (also when it is this candidate). ``token`` is the Lease's leaseTransitions.
+    ``holder`` leads now (also when it is this candidate). ``token`` is the Lease's leaseTransitions;
+    ``lease_uid`` its uid, empty if the Lease is not there.
     """
 
     kind: TransitionKind
@@ -71,6 +72,7 @@ class Transition:
     token: int
     wall: float
     reason: str = ""
+    lease_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

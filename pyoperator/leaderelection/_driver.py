@@ -57,6 +57,7 @@ class ElectionDriver:
         finally:
             self._group = None
             self._leadership.publish(None, 0)
+            self._idle.set()  # nobody is left to finish a release that is being waited for
 
     def campaign(self) -> None:
         self._apply(self._elector.campaign(*self._now()))
@@ -137,6 +138,11 @@ class ElectionDriver:
             self._finish(action.request, str(error), sent=error.sent)
         except TimeoutError:
             self._finish(action.request, f"no answer within {action.timeout:.1f} s", sent=True)
+        except asyncio.CancelledError:
+            if _asked_to_stop():
+                raise
+            # A library let a cancellation of its own escape: without an answer the elector would wait for ever.
+            self._finish(action.request, "the transport was cancelled from inside", sent=True)
         except Exception as error:  # an exec plugin, a token file: whatever credentials do must not end the election
             self._finish(action.request, f"{type(error).__name__}: {error}", sent=True)
         else:
@@ -170,6 +176,10 @@ class ElectionDriver:
                             return  # one of these events closed this very watch
         except TransportError as error:
             reason = str(error)
+        except asyncio.CancelledError:
+            if _asked_to_stop():
+                raise
+            reason = "the transport was cancelled from inside"
         except Exception as error:  # as for requests: polling goes on
             reason = f"{type(error).__name__}: {error}"
         self._tasks.pop(action.watch, None)
@@ -179,3 +189,8 @@ class ElectionDriver:
         event = msgspec.json.decode(line)
         kind, item = event["type"], event["object"]
         self._apply(self._elector.watch_event(*self._now(), watch, kind, item))
+
+
+def _asked_to_stop() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

@@ -85,6 +85,7 @@ class Elector:
         self._poll_at = 0.0
         self._following_since = 0.0
         self._release_deadline = _NEVER
+        self._overtake_at = _NEVER  # releasing: until when an acquisition in flight may still be answered
         self._watch: int | None = None
         self._watch_opened_at = 0.0
         self._watch_at = 0.0
@@ -120,7 +121,9 @@ class Elector:
             act_at = self._next_attempt
             if self._phase is Phase.FOLLOWING and self._known and not self._doubt:
                 act_at = max(act_at, min(self._acquire_at, self._poll_at))
-        end_at = self._release_deadline if self._phase is Phase.RELEASING else _NEVER
+        end_at = _NEVER
+        if self._phase is Phase.RELEASING:
+            end_at = min(self._release_deadline, _NEVER if self._pending is None else self._overtake_at)
         return min(watch_at, act_at, end_at, _NEVER if self._valid_until is None else self._valid_until)
 
     def status(self) -> ElectionStatus:
@@ -183,6 +186,7 @@ class Elector:
         elif record is not None:
             if self._phase is not Phase.LEADING:
                 self._next_attempt = now
+                self._doubt = False
             if record.version > self._floor or record.version == pending.floor:
                 self._floor = max(self._floor, record.version)
                 self._learn(record, now, wall)
@@ -256,12 +260,17 @@ class Elector:
         if self._phase is Phase.RELEASING:
             return self._proceed(now, wall)
         self._close_gate()
-        self._cancel_pending()
+        # An acquisition in flight is waited for, shortly: a look at the Lease might come before it, find nothing of
+        # ours, and leave the Lease to a process that is gone.
+        acquiring = self._phase is Phase.FOLLOWING and self._pending is not None and self._pending.claim is not None
+        self._overtake_at = now + self.config.retry_period / 2 if acquiring else _NEVER
+        if not acquiring:
+            self._cancel_pending()
         self._close_watch()
         self._phase = Phase.RELEASING
         self._release_deadline = now + self.config.renew_deadline / 2
         self._next_attempt = now
-        # Claims without an answer may have been carried out, an acquisition just cut short included: look first.
+        # Claims without an answer may have been carried out: look first.
         mine = self._lease is not None and self._claim_of(self._lease) is not None
         self._doubt = not mine and bool(self._claims)
         if not mine and not self._doubt:
@@ -406,6 +415,9 @@ class Elector:
         if self._phase is Phase.RELEASING and now >= self._release_deadline:
             self._report("release_failed", wall, self.config.identity, self._last_error or "no answer in time")
             self._abort()
+        if self._phase is Phase.RELEASING and now >= self._overtake_at:
+            self._overtake_at = _NEVER
+            self._cancel_pending()
         if self._phase is Phase.IDLE:
             return self._flush()
         if self._pending is None and now >= self._next_attempt:
@@ -580,8 +592,9 @@ class Elector:
     def _report(self, kind: TransitionKind, wall: float, holder: str, reason: str = "") -> None:
         config = self.config
         token = self._lease.transitions if kind == "new_leader" and self._lease is not None else self._token
+        uid = self._lease.uid if self._lease is not None else ""
         self._actions.append(
-            Report(Transition(kind, config.namespace, config.name, config.identity, holder, token, wall, reason))
+            Report(Transition(kind, config.namespace, config.name, config.identity, holder, token, wall, reason, uid))
         )
 
     def _flush(self) -> list[Action]:

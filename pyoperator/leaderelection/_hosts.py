@@ -218,6 +218,7 @@ class ThreadHost:
         self._leadership = Leadership(config, self._clock)
         self._inner: LoopHost | None = None
         self._work_loop: asyncio.AbstractEventLoop | None = None
+        self._campaigned = False
         self._closed = False
         self._lost = asyncio.Event()
         self._lost_reason = ""
@@ -239,23 +240,24 @@ class ThreadHost:
             raise LeadershipLost(f"the election {self.config.name} is closed")
         self._work_loop = asyncio.get_running_loop()
         self._lost.clear()
+        self._campaigned = True
         await self._there(self._acquire())
 
     async def release(self) -> None:
-        if self._inner is not None and not self._closed:
-            await self._there(self._inner.release())
+        if self._campaigned and not self._closed:
+            await self._there(self._end(LoopHost.release))
 
     async def abandon(self) -> None:
-        if self._inner is not None and not self._closed:
-            await self._there(self._inner.abandon())
+        if self._campaigned and not self._closed:
+            await self._there(self._end(LoopHost.abandon))
 
     def status(self) -> ElectionStatus:
         inner = self._inner
         return Elector(self.config, self._random).status() if inner is None else inner.status()
 
     async def aclose(self) -> None:
-        if self._inner is not None and not self._closed:
-            await self._there(self._inner.aclose())
+        if self._campaigned and not self._closed:
+            await self._there(self._end(LoopHost.aclose))
         self._closed = True
         if self._own_thread is not None:
             await self._own_thread.stop()
@@ -266,6 +268,11 @@ class ThreadHost:
             self._supervisor = self._own_thread
         assert self._supervisor is not None  # noqa: S101 - one of the two is always given
         return await asyncio.wrap_future(self._supervisor.submit(work))
+
+    async def _end(self, how: Callable[[LoopHost], Coroutine[Any, Any, None]]) -> None:
+        """On the supervisor's loop, hence after an acquire that was cancelled a moment ago: it may have begun."""
+        if self._inner is not None:
+            await how(self._inner)
 
     async def _acquire(self) -> None:
         """On the supervisor's loop: make the inner host at the first call, then compete."""

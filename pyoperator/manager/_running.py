@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pyoperator.client import ApiError, ConfigurationError, LeadershipLost, TransportError
@@ -50,8 +51,10 @@ def run_manager(
             code, hangs = await _outcome(manager)
             if hangs:
                 # Leaving the runner would wait for what has just been given up: threads, and tasks that resist.
-                sys.stdout.flush()
-                sys.stderr.flush()
+                for stream in (sys.stdout, sys.stderr):
+                    # A reader that is gone must not keep this process from ending.
+                    with suppress(OSError, ValueError):
+                        stream.flush()
                 exit_process(code)
             return code
 

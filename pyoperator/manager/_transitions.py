@@ -33,11 +33,8 @@ def announce(transition: Transition, logger: FilteringBoundLogger, recorder: Eve
     log(message, lease=lease, identity=transition.identity, transitions=transition.token, **details)
     if recorder is None or transition.kind == "release_failed":
         return
-    reference = Unstructured(
-        {
-            "apiVersion": "coordination.k8s.io/v1",
-            "kind": "Lease",
-            "metadata": {"name": transition.name, "namespace": transition.namespace},
-        }
-    )
+    metadata = {"name": transition.name, "namespace": transition.namespace}
+    if transition.lease_uid:
+        metadata["uid"] = transition.lease_uid  # `kubectl describe` finds events by it
+    reference = Unstructured({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata})
     recorder.event(reference, "Normal", "LeaderElection", f"{transition.identity} {message}", action="LeaderElection")

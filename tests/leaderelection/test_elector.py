@@ -480,7 +480,38 @@ class TestRule6Release:
         assert bench.deliver("PUT") == 200
         assert bench.server.holder == ""
 
-    def test_release_gives_back_an_acquisition_whose_answer_is_out(self) -> None:
+    def test_release_waits_for_an_acquisition_in_flight(self) -> None:
+        """A look at the Lease would be too early, and leave the Lease to a process that is gone."""
+        bench = Bench()
+        bench.campaign()
+        bench.deliver("GET")
+        bench.pass_time(0.03)
+        post = bench.take("POST")
+        bench.release()
+        assert not bench.requests
+        assert bench.elector.valid_until is None
+        assert bench.elector.phase is Phase.RELEASING
+        status, body = bench.commit(post)
+        bench.answer(post, status, body)
+        bench.deliver("PUT")
+        assert bench.server.holder == ""
+        assert bench.elector.phase is Phase.IDLE
+        assert "acquired" not in bench.kinds
+
+    def test_release_ends_at_once_if_the_acquisition_in_flight_is_refused(self) -> None:
+        bench = Bench()
+        bench.campaign()
+        bench.deliver("GET")
+        bench.pass_time(0.03)
+        post = bench.take("POST")
+        bench.release()
+        bench.server.put(foreign_lease())
+        bench.answer(post, *bench.commit(post))
+        bench.deliver("GET")
+        assert bench.elector.phase is Phase.IDLE
+        assert bench.server.holder == "other"
+
+    def test_release_looks_by_itself_if_the_acquisition_in_flight_gets_no_answer(self) -> None:
         bench = Bench()
         bench.campaign()
         bench.deliver("GET")
@@ -488,9 +519,12 @@ class TestRule6Release:
         post = bench.take("POST")
         bench.release()
         bench.commit(post)
+        bench.pass_time(1.0)
+        assert post.request in bench.cancelled
         bench.deliver("GET")
         bench.deliver("PUT")
         assert bench.server.holder == ""
+        assert bench.elector.phase is Phase.IDLE
 
     def test_release_never_touches_a_lease_of_another_holder(self) -> None:
         bench = Bench()

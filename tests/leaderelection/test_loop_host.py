@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.leaderelection.lease_server import LeaseServer, LeaseTransport
 from tests.support import run_virtual
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
 
 def make(
@@ -115,6 +116,39 @@ def test_lost_answers_do_not_cost_leadership() -> None:
     run_virtual(main)
 
 
+def test_a_cancellation_that_escapes_from_the_transport_is_a_failed_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an answer the candidate would wait for ever, and neither lead nor end."""
+
+    async def main() -> None:
+        host, transport, transitions = make(LeaseServer(), "a")
+        request, stream = transport.request, transport.stream
+        escapes = iter([True, False, True, False, True])
+
+        async def cancelled_request(*args: Any, **options: Any) -> Any:
+            if next(escapes, False):
+                raise asyncio.CancelledError
+            return await request(*args, **options)
+
+        @contextlib.asynccontextmanager
+        async def cancelled_stream(*args: Any, **options: Any) -> AsyncIterator[Any]:
+            if now() < 5:
+                raise asyncio.CancelledError
+            async with stream(*args, **options) as opened:
+                yield opened
+
+        monkeypatch.setattr(transport, "request", cancelled_request)
+        monkeypatch.setattr(transport, "stream", cancelled_stream)
+        async with asyncio.timeout(30):
+            await host.acquire()
+        await asyncio.sleep(60)
+        assert host.leadership.is_leader
+        assert host.status().watching
+        assert [item.kind for item in transitions] == ["acquired", "new_leader"]
+        await host.aclose()
+
+    run_virtual(main)
+
+
 def test_release_without_release_on_cancel_lets_the_lease_run_out() -> None:
     async def main() -> None:
         server = LeaseServer()
@@ -165,6 +199,22 @@ def test_a_broken_elector_is_a_loss_and_closes_the_fence(monkeypatch: pytest.Mon
         await asyncio.sleep(0)
         with pytest.raises(ExceptionGroup):
             await host.acquire()
+        await host.aclose()
+
+    run_virtual(main)
+
+
+def test_a_release_does_not_outlive_an_elector_that_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        host, _, _ = make(LeaseServer(), "a")
+        await host.acquire()
+
+        def explode(*_: object) -> None:
+            raise RuntimeError("a fault of ours")
+
+        monkeypatch.setattr(Elector, "answered", explode)
+        async with asyncio.timeout(10):
+            await host.release()
         await host.aclose()
 
     run_virtual(main)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,33 @@ async def test_abandon_and_campaign_again(server: HTTPLeaseServer, factory: Call
     await host.aclose()
     with pytest.raises(LeadershipLost, match="closed"):
         await host.acquire()
+
+
+async def test_an_acquire_cancelled_in_its_first_step_is_ended_by_release_and_close(server: HTTPLeaseServer) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def slow_factory() -> Transport:
+        entered.set()
+        go_on.wait(10)
+        return AiohttpTransport(Configuration(server=server.address))
+
+    async with contextlib.AsyncExitStack() as stack:
+        supervisor = SupervisorThread()
+        supervisor.start()
+        stack.push_async_callback(supervisor.stop)
+        host = ThreadHost(config("a", **SHORT), slow_factory, supervisor=supervisor)
+        acquiring = asyncio.create_task(host.acquire())
+        assert await asyncio.to_thread(entered.wait, 10)
+        acquiring.cancel()
+        await asyncio.wait([acquiring])
+        releasing = asyncio.create_task(host.release())
+        await asyncio.sleep(0)
+        go_on.set()
+        await releasing
+        await host.aclose()
+        assert host.status().phase is Phase.IDLE
+        assert server.core.holder == ""
+        assert host._inner is not None
 
 
 async def test_an_in_process_transport_is_refused() -> None:

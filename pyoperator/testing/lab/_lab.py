@@ -1,0 +1,310 @@
+"""A running lab: API server, replicas and watcher, started together and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, TypeVar
+
+from pyoperator.client import AiohttpTransport, ApiError, Client, Configuration, ConfigurationError, TransportError
+from pyoperator.clock import Randomness, SystemClock
+from pyoperator.testing.lab._errors import LabError
+from pyoperator.testing.lab._folder import LabFolder
+from pyoperator.testing.lab._install import apply_samples, install
+from pyoperator.testing.lab._replica import start_replica
+from pyoperator.testing.lab._server import start_server
+from pyoperator.testing.lab._watcher import LabWatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Any, Self
+
+    from pyoperator.clock import Clock
+    from pyoperator.objects import Unstructured
+    from pyoperator.testing.lab._process import LabProcess
+    from pyoperator.testing.lab._project import Project
+    from pyoperator.testing.lab._replica import Replica
+    from pyoperator.testing.lab._scale import Scale
+    from pyoperator.testing.lab._snapshot import Snapshot
+
+T = TypeVar("T")
+
+RESTART_DELAY = 1.0
+"""Seconds until a replica that ended is started again."""
+_REPLICA_PATIENCE = 8.0
+"""Seconds that a replica has to stop by itself: a reconcile in flight, the release of the Lease."""
+_SERVER_PATIENCE = 4.0
+_USAGE = 2
+"""The exit code of a wrong command line or configuration: starting the same again would end the same."""
+
+
+class Lab:
+    """``async with Lab(project, scale) as lab``: the server runs and holds CRDs, permissions and samples.
+
+    Then :meth:`start_replicas`. A replica that ends is started again after a second, by a new user, unless it was
+    retired; one that ends with exit code 2 ends the lab, and so does the server (:meth:`watch_over`). Leaving stops
+    replicas first (the leader last, so that nobody takes over for a moment), then the server, and removes the folder.
+    ``tell`` hears of starts and ends, one line each.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        scale: Scale,
+        *,
+        environ: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        random: Randomness | None = None,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.project = project
+        self.scale = scale
+        self.samples: list[Unstructured] = []
+        self.hurry = asyncio.Event()
+        self.clock: Clock = clock if clock is not None else SystemClock()
+        self._random = random if random is not None else Randomness()
+        self._environ = os.environ if environ is None else environ
+        self._tell = tell
+        self._program: list[str] = []
+        self._starts: list[Replica] = []
+        self._current: dict[int, Replica] = {}
+        self._folder: LabFolder | None = None
+        self._server: LabProcess | None = None
+        self._transport: AiohttpTransport | None = None
+        self._client: Client | None = None
+        self._watcher: LabWatcher | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._minders: set[asyncio.Task[None]] = set()
+        self._broken: asyncio.Future[None] | None = None
+        self._stopping = False
+
+    # What it is made of.
+
+    @property
+    def folder(self) -> LabFolder:
+        return _there(self._folder)
+
+    @property
+    def client(self) -> Client:
+        """The administrator's client."""
+        return _there(self._client)
+
+    @property
+    def watcher(self) -> LabWatcher:
+        return _there(self._watcher)
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.folder.kubeconfig
+
+    @property
+    def starts(self) -> tuple[Replica, ...]:
+        """All process starts so far, oldest first."""
+        return tuple(self._starts)
+
+    @property
+    def replicas(self) -> tuple[Replica, ...]:
+        """The process that each slot has now, by slot; it may just have ended."""
+        return tuple(self._current[slot] for slot in sorted(self._current))
+
+    def snapshot(self) -> Snapshot:
+        return self.watcher.snapshot()
+
+    def leader(self) -> Replica | None:
+        """Return the running process that the Lease names."""
+        name = self.watcher.lease().leader
+        return next((replica for replica in self._starts if replica.name == name and replica.process.running), None)
+
+    # Life.
+
+    async def __aenter__(self) -> Self:
+        self._program = self.project.program()
+        # Read now what is installed later: a mistake costs no start of a server.
+        for what in ("crds", "rbac", "samples"):
+            self.project.manifests(what)
+        self._broken = asyncio.get_running_loop().create_future()
+        try:
+            await self._open()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    async def _open(self) -> None:
+        self._folder = LabFolder()
+        self._server = await start_server(self._folder, environ=self._environ, clock=self.clock)
+        self._own(self._mind_server(self._server), "the API server")
+        try:
+            configuration = Configuration.load(kubeconfig=self._folder.kubeconfig, environ={})
+            self._transport = AiohttpTransport(configuration, clock=self.clock)
+            self._client = Client(
+                self._transport, field_manager="pyoperator-lab", clock=self.clock, random=self._random
+            )
+            await install(self._client, self.project)
+            self.samples = await apply_samples(self._client, self.project)
+        except (ApiError, TransportError, ConfigurationError) as error:
+            raise LabError(f"the API server could not be set up: {error}") from error
+        self._watcher = LabWatcher(self._client, self.project, self._shown)
+        self._watching = asyncio.create_task(self._watcher.run(), name="lab: watcher")
+        await self._watcher.wait_synced()
+
+    async def _close(self) -> None:
+        self._stopping = True
+        await self.stop_replicas()
+        for task in (*self._minders, self._watching):
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*self._minders, *filter(None, [self._watching]), return_exceptions=True)
+        if self._transport is not None:
+            await self._transport.aclose()
+        if self._server is not None:
+            await self._server.stop(_SERVER_PATIENCE, self.hurry)
+        if self._folder is not None:
+            await asyncio.to_thread(self._folder.remove)
+        if self._broken is not None:
+            self._broken.cancel()
+
+    def kill_all(self) -> None:
+        """Let the stop go on without patience: every process that is left is killed."""
+        self.hurry.set()
+
+    async def watch_over(self, body: Coroutine[Any, Any, T]) -> T:
+        """Run ``body`` to its end; raises LabError instead when the server or a replica makes going on pointless."""
+        broken = _there(self._broken)
+        task = asyncio.ensure_future(body)
+        try:
+            await asyncio.wait((task, broken), return_when=asyncio.FIRST_COMPLETED)
+            if broken.done():
+                broken.result()
+            return await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def until(self, reached: Callable[[Snapshot], bool], within: float) -> bool:
+        """Wait until ``reached(snapshot)``; False if it did not come true within that many seconds."""
+        try:
+            async with asyncio.timeout(within):
+                while not reached(self.snapshot()):
+                    await self.watcher.changed()
+        except TimeoutError:
+            return False
+        return True
+
+    # Replicas.
+
+    async def start_replicas(self) -> None:
+        """Start one process per slot, all at once."""
+        await asyncio.gather(*(self.start_replica(slot) for slot in range(self.scale.replicas)))
+
+    async def start_replica(self, slot: int) -> Replica:
+        """Start the next process of a slot; the slot's former one, if it still runs, is not touched."""
+        number = 1 + sum(replica.slot == slot for replica in self._starts)
+        replica = await start_replica(
+            f"replica-{slot}-{number}",
+            slot,
+            program=self._program,
+            project=self.project,
+            scale=self.scale,
+            folder=self.folder,
+            environ=self._environ,
+            clock=self.clock,
+        )
+        self._starts.append(replica)
+        self._current[slot] = replica
+        self._tell(f"{replica.name} started (pid {replica.process.pid})")
+        self.watcher.notice()
+        self._own(self._mind(replica), replica.name)
+        return replica
+
+    async def stop_replicas(self) -> None:
+        """Stop all: followers first, so that none of them becomes leader for a moment; then the leader."""
+        self._stopping = True
+        leader = self.leader() if self._watcher is not None else None
+        await self._stop([replica for replica in self._starts if replica is not leader])
+        await self._stop([leader] if leader is not None else [])
+
+    async def _stop(self, replicas: list[Replica]) -> None:
+        await asyncio.gather(
+            *(replica.process.stop(_REPLICA_PATIENCE, self.hurry) for replica in replicas), return_exceptions=True
+        )
+        for replica in replicas:
+            replica.close()
+
+    async def _mind(self, replica: Replica) -> None:
+        code = await replica.process.wait()
+        replica.close()
+        if self._watcher is not None:
+            self._watcher.notice()
+        if self._stopping:
+            return
+        if code == _USAGE:
+            self._break(f"{replica.name} refused to run (exit code 2): {replica.process.last_line()}")
+            return
+        self._tell(f"{replica.name} ended ({describe_exit(code)})")
+        if replica.retired:
+            return
+        await asyncio.sleep(RESTART_DELAY)
+        if not self._stopping:
+            await self.start_replica(replica.slot)
+
+    async def _mind_server(self, server: LabProcess) -> None:
+        code = await server.wait()
+        if not self._stopping:
+            self._break(f"the API server ended ({describe_exit(code)}): {server.last_line()}")
+
+    def _break(self, why: str) -> None:
+        if self._broken is not None and not self._broken.done():
+            self._broken.set_exception(LabError(why))
+
+    def _own(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=f"lab: {name}")
+        self._minders.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._minders.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._break(str(error))
+
+    def _shown(self) -> list[Replica]:
+        """All that run, and of each slot the last one."""
+        current = set(self._current.values())
+        shown = [replica for replica in self._starts if replica.process.running or replica in current]
+        return sorted(shown, key=lambda replica: (replica.slot, replica.started_at))
+
+    def __repr__(self) -> str:
+        running = sum(replica.process.running for replica in self._starts)
+        return f"<Lab of {self.project.name}, {running} replicas running>"
+
+
+def describe_exit(code: int) -> str:
+    """Say how a process ended: ``exit code 1``, ``killed by SIGKILL``."""
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"killed by {signal.Signals(-code).name}"
+    return f"killed by signal {-code}"
+
+
+def not_covered() -> str:
+    """Say what this platform lacks; "" on Linux."""
+    if sys.platform == "linux":
+        return ""
+    return "note: on this system the replicas and the server live on if this launcher is killed by SIGKILL"
+
+
+def _there(part: T | None) -> T:
+    if part is None:
+        raise RuntimeError("the lab is not running: enter it with 'async with' first")
+    return part

@@ -1,0 +1,67 @@
+"""Objects made and changed while replicas come and go."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from pyoperator.client import ApiError, MergePatch, TransportError
+from pyoperator.testing.lab._errors import LabError
+from pyoperator.testing.lab._install import in_namespace
+
+if TYPE_CHECKING:
+    from pyoperator.client import Client
+    from pyoperator.objects import ObjectKey
+    from pyoperator.testing.lab._project import Project
+
+CREATE_EVERY = 0.04
+CHANGE_EVERY = 0.2
+"""Seconds between two objects made, and between two changes: enough to keep replicas busy all the time, and little
+enough that two cores can serve three replicas and the server besides."""
+
+
+class Load:
+    """Makes ``count`` objects of the project's template, then changes one after the other until stopped."""
+
+    def __init__(self, client: Client, project: Project, count: int) -> None:
+        self.count = count
+        self.created: list[ObjectKey] = []
+        self.changes = 0
+        self.failures: list[str] = []
+        self._client = client
+        self._project = project
+        self._progress = asyncio.Event()
+
+    async def create_all(self) -> None:
+        """Make the objects at a steady pace; raises LabError for one that is refused."""
+        for number in range(1, self.count + 1):
+            wanted = in_namespace(self._project.load.make(number), self._project)
+            try:
+                created = await self._client.create(wanted)
+            except (ApiError, TransportError) as error:
+                raise LabError(f"the load's object {wanted.key} can't be created: {error}") from error
+            self.created.append(created.key)
+            self._progress.set()
+            await asyncio.sleep(CREATE_EVERY)
+
+    async def wait_created(self, count: int) -> None:
+        """Wait until that many exist."""
+        while len(self.created) < count:
+            self._progress.clear()
+            await self._progress.wait()
+
+    async def change_for_ever(self) -> None:
+        """Change one object after the other until cancelled; what fails is counted and told at the end."""
+        gvk = self._project.resource.gvk
+        while self.created:
+            key = self.created[self.changes % len(self.created)]
+            patch = MergePatch(self._project.load.change_to(self.changes + 1))
+            try:
+                await self._client.patch(gvk, key, patch)
+            except (ApiError, TransportError) as error:
+                self.failures.append(f"{key}: {error}")
+            self.changes += 1
+            await asyncio.sleep(CHANGE_EVERY)
+
+    def __repr__(self) -> str:
+        return f"Load({len(self.created)} of {self.count} created, {self.changes} changes, {len(self.failures)} failed)"

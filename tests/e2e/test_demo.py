@@ -1,0 +1,51 @@
+"""The demo, small and with short leases."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from pyoperator.cli import main
+from tests.e2e.support import PROJECT, SHORT_LEASE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.e2e
+
+
+def test_nothing_is_lost_duplicated_or_foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # In this process, so that its coverage counts; the operator and the server are processes all the same.
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    arguments = ["lab", "demo", f"--project={PROJECT}", *SHORT_LEASE, "--objects=6", "--replicas=3"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    *timeline, last = result.stdout.splitlines()
+    measured = json.loads(last)
+    assert list(measured) == [
+        "crash_takeover_s",
+        "gap_ms",
+        "graceful_handover_ms",
+        "rolling_handover_max_ms",
+        "expected",
+        "reconciled",
+        "duplicates",
+        "writes_by_non_leader",
+        "lease_transitions",
+    ]
+    assert measured["expected"] == measured["reconciled"] == 8
+    assert measured["duplicates"] == measured["writes_by_non_leader"] == 0
+    assert 0 < measured["crash_takeover_s"] < 3.5
+    # A hand-over must not wait for the lease or for a retry, however busy this machine is.
+    assert measured["graceful_handover_ms"] < 1500
+    assert measured["rolling_handover_max_ms"] < 1500
+    assert len(measured["gap_ms"]) >= 2
+    assert measured["lease_transitions"] >= 3
+    told = "\n".join(timeline)
+    for part in ("SIGKILL to the leader", "SIGTERM to the leader", "rolling update", "everything is settled"):
+        assert part in told
+    assert "NOT" not in told
+    assert list(tmp_path.iterdir()) == []
