@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("pyoperator", deadline=None)
+settings.load_profile("pyoperator")
 
 
 @pytest.fixture(autouse=True)
