@@ -92,7 +92,13 @@ class Cache:
     async def wait_for_sync(self) -> None:
         """Wait until all informers, those added meanwhile too, have synced once; for ever if need be."""
         while waiting := [informer for informer in self._references if not informer.synced]:
-            await waiting[0].wait_synced()
+            synced = asyncio.ensure_future(waiting[0].wait_synced())
+            dropped = asyncio.ensure_future(waiting[0].dropped.wait())  # released meanwhile: it will never sync
+            try:
+                await asyncio.wait((synced, dropped), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                synced.cancel()
+                dropped.cancel()
 
     def _start(self, informer: Informer) -> None:
         if self._group is not None and informer not in self._tasks:
@@ -152,6 +158,7 @@ class Cache:
 
     def _drop(self, informer: Informer) -> None:
         del self._references[informer]
+        informer.dropped.set()
         for name in [name for name, found in self._informers.items() if found is informer]:
             del self._informers[name]
         task = self._tasks.pop(informer, None)
@@ -173,6 +180,8 @@ class Cache:
         gvk = self.scheme.resource(kind).gvk
         of_kind = [informer for (of, _), informer in self._informers.items() if of == gvk]
         found = [informer for informer in of_kind if informer.covers(namespace)]
+        if len(found) == 1:
+            return found[0]  # asked at every read
         return min(found or ([] if namespace else of_kind), key=_narrowness, default=None)
 
     # --- indexes
@@ -308,6 +317,11 @@ class Cache:
             )
 
     # --- state
+
+    @property
+    def informers(self) -> tuple[Informer, ...]:
+        """All informers that somebody has asked for."""
+        return tuple(self._references)
 
     def status(self) -> CacheStatus:
         statuses = tuple(informer.status() for informer in self._references)

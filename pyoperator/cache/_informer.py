@@ -73,6 +73,7 @@ class Informer:
         self._random = random
         self._logger = logger.bind(kind=str(resource.gvk))
         self._intake = Intake(scheme, options, self.store.get)
+        self.dropped = asyncio.Event()  # set by the cache when the last reference was given back
         self._registrations: tuple[Registration, ...] = ()
         self._handler_errors = 0
         self._index_errors = 0
@@ -204,9 +205,10 @@ class Informer:
         and the next list completes it.
         """
         initial = not self._reflector_of(namespace).synced.is_set()
-        listed = {entry.key for entry in entries}
+        held = list(self.store.entries(namespace))
+        listed = {entry.key for entry in entries} if held else set()
         # First what vanished: whoever counts, or owns a name, must not see the old beside the new.
-        for entry in list(self.store.entries(namespace)):
+        for entry in held:
             if entry.key not in listed:
                 self._dispatch(self.store.delete(entry.key))
         for count, entry in enumerate(entries):

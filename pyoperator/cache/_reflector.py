@@ -43,6 +43,8 @@ _LIST_IDLE_SECONDS: Final = 60.0
 _CONNECT_SECONDS: Final = 30.0
 # A watch that ends sooner without an event did not work, whatever the server says: reconnecting at once would spin.
 _SHORTEST_WATCH: Final = 1.0
+# However long a server asks us to stay away: a copy that nobody refreshes for hours is a dead watch.
+_LONGEST_PAUSE: Final = 120.0
 _ERROR_BODY_LIMIT: Final = 1024 * 1024
 _METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 _METADATA_WATCH: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
@@ -387,7 +389,9 @@ class Reflector:
                 answers = False
                 if _is_too_large(error):
                     self._list_next = self._consistent_next = True
-        return self._failed(phase, reason, server_answers=answers, at_least=error.retry_after or 0.0)
+        return self._failed(
+            phase, reason, server_answers=answers, at_least=min(error.retry_after or 0.0, _LONGEST_PAUSE)
+        )
 
     def _failed(self, phase: Phase, reason: str, *, server_answers: bool, at_least: float = 0.0) -> float:
         delay = max(self._backoff.next(), at_least)

@@ -171,6 +171,9 @@ class AiohttpTransport:
                 try:
                     content = await response.read()
                 finally:
+                    if response.closed:
+                        # All has been read: the connection is back in the pool, and may carry another request already.
+                        attempt.connection = None
                     response.release()
             code = str(response.status)
         except BaseException as error:
@@ -284,6 +287,10 @@ class AiohttpTransport:
                     f"{what}: cannot connect: {error.strerror or error}: is the server's address right, and is it up?",
                     sent=False,
                 ) from error
+            case aiohttp.ClientResponseError():
+                # Neither quoted nor chained: it holds the request's headers and the proxy's address, secrets included.
+                told = f"{type(error).__name__} {error.status}: {error.message}"
+                raise TransportError(f"{what}: {told}", sent=attempt.sent) from None
             case aiohttp.ClientError() | OSError() | ValueError():
                 raise TransportError(f"{what}: {type(error).__name__}: {error}", sent=attempt.sent) from error
             case _:

@@ -37,7 +37,7 @@ class Configuration:
     credentials: Credentials = field(default_factory=NoCredentials)
     trust: ServerTrust = field(default_factory=ServerTrust)
     namespace: str = ""
-    proxy_url: str = ""
+    proxy_url: str = field(default="", repr=False)  # may hold a password
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     disable_compression: bool = False
     source: str = "given by the program"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -149,6 +150,8 @@ def error_for(
         seconds = float(retry_after) if retry_after else None
     except ValueError:
         seconds = None  # the HTTP-date form: API servers send seconds
+    if seconds is not None and not 0 <= seconds < inf:
+        seconds = None  # no time at all: whoever slept for it would never wake
     return kind(status, method=method, path=path, retry_after=seconds)
 
 

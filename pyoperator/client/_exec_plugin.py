@@ -6,6 +6,7 @@ import asyncio
 import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -56,44 +57,56 @@ class _ExecCredential(msgspec.Struct, rename="camel"):
     status: _Status | None = None
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class _Answer:
+    """What the plugin gave; replaced as a whole, so that a reader in any thread sees one consistent state."""
+
+    token: str
+    certificate: ClientCertificate | None
+    expires: float | None
+
+
 class ExecCredentials:
-    """Run the plugin when a credential is needed, and keep its answer until it expires or is refused."""
+    """Run the plugin when a credential is needed, and keep its answer until it expires or is refused.
+
+    One configuration serves the work's loop and the election's, so this is used from two threads: the answer is shared,
+    the lock is not. A work loop that stalls while its plugin runs must not hold up the renewal of the lease.
+    """
 
     def __init__(self, plugin: ExecPlugin, *, clock: Clock | None = None) -> None:
         self._plugin = plugin
         self._clock: Clock = clock if clock is not None else SystemClock()
-        self._lock: asyncio.Lock | None = None
-        self._token = ""
-        self._certificate: ClientCertificate | None = None
-        self._expires: float | None = None
-        self._ready = False
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._answer: _Answer | None = None
         self.runs = 0
 
     async def authorization(self) -> str:
-        await self._ensure()
-        return f"Bearer {self._token}" if self._token else ""
+        answer = await self._ensure()
+        return f"Bearer {answer.token}" if answer.token else ""
 
     async def certificate(self) -> ClientCertificate | None:
-        await self._ensure()
-        return self._certificate
+        return (await self._ensure()).certificate
 
     async def refresh(self) -> bool:
-        before = (self._token, self._certificate)
-        self._ready = False
-        await self._ensure()
-        return (self._token, self._certificate) != before
+        before, self._answer = self._answer, None
+        after = await self._ensure()
+        return before is None or (after.token, after.certificate) != (before.token, before.certificate)
 
-    def _valid(self) -> bool:
-        return self._ready and (self._expires is None or self._clock.wall() < self._expires - _EARLY)
+    def _valid(self) -> _Answer | None:
+        answer = self._answer
+        if answer is None or (answer.expires is not None and self._clock.wall() >= answer.expires - _EARLY):
+            return None
+        return answer
 
-    async def _ensure(self) -> None:
-        if self._valid():
-            return
-        if self._lock is None:
-            self._lock = asyncio.Lock()  # here, not in __init__: configurations are made before there is a loop
-        async with self._lock:
-            if not self._valid():
-                self._take(await self._run())
+    async def _ensure(self) -> _Answer:
+        answer = self._valid()
+        if answer is not None:
+            return answer
+        async with self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            answer = self._valid()
+            if answer is None:
+                answer = self._answer = self._read(await self._run())
+            return answer
 
     async def _run(self) -> bytes:
         plugin = self._plugin
@@ -139,13 +152,13 @@ class ExecCredentials:
             )
         return output
 
-    def _take(self, output: bytes) -> None:
+    def _read(self, output: bytes) -> _Answer:
         command = self._plugin.command
         try:
             answer = msgspec.json.decode(output, type=_ExecCredential)
-        except msgspec.DecodeError as error:
+        except msgspec.DecodeError:
             # Not chained: the decoder's message may quote the answer.
-            raise TransportError(f"the credential plugin {command!r} printed no ExecCredential", sent=False) from error
+            raise TransportError(f"the credential plugin {command!r} printed no ExecCredential", sent=False) from None
         if answer.api_version != self._plugin.api_version:
             raise TransportError(
                 f"the credential plugin {command!r} answered in {answer.api_version or 'no version'}, "
@@ -157,19 +170,18 @@ class ExecCredentials:
             raise TransportError(
                 f"the credential plugin {command!r} gave neither a token nor a certificate with its key", sent=False
             )
-        self._token = status.token
-        self._certificate = (
+        certificate = (
             ClientCertificate(status.client_certificate_data.encode(), status.client_key_data.encode())
             if status.client_certificate_data
             else None
         )
         try:
-            self._expires = parse_time(status.expiration_timestamp) if status.expiration_timestamp else None
+            expires = parse_time(status.expiration_timestamp) if status.expiration_timestamp else None
         except ValueError as error:
             raise TransportError(
                 f"the credential plugin {command!r} gave no valid expirationTimestamp", sent=False
             ) from error
-        self._ready = True
+        return _Answer(status.token, certificate, expires)
 
     def __repr__(self) -> str:
         return "ExecCredentials(<redacted>)"

@@ -126,6 +126,8 @@ class Controller:
         self._paused = False
         self._draining = False
         self._ended: asyncio.Event | None = None
+        self._runner: asyncio.Task[Any] | None = None
+        self._cancellations_before = 0
         self._syncing: asyncio.Task[None] | None = None
         self._idle: dict[asyncio.Task[None], None] = {}  # workers that wait for a key: cancelling them loses nothing
         self._workers: list[asyncio.Task[None]] = []
@@ -175,6 +177,8 @@ class Controller:
         self._running = True
         self._draining = False
         self._ended = asyncio.Event()
+        self._runner = asyncio.current_task()
+        self._cancellations_before = self._runner.cancelling() if self._runner is not None else 0
         try:
             await self._run()
         except BaseExceptionGroup as group:
@@ -184,6 +188,7 @@ class Controller:
             raise
         finally:
             self._running = False
+            self._runner = None
             self._workers = []
             self._syncing = None
             if self._executor is not None:
@@ -279,7 +284,7 @@ class Controller:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine always runs in a task
         streak = 0
-        while not self._draining:
+        while not (self._draining or self._cancelled()):
             self._idle[task] = None
             try:
                 request = await self.queue.get()
@@ -295,6 +300,13 @@ class Controller:
             if streak % _STREAK == 0:
                 # With a full queue and reconciles that never wait nothing here would let the loop do anything else.
                 await asyncio.sleep(0)
+
+    def _cancelled(self) -> bool:
+        """Tell whether ``run`` has been cancelled: a reconciler may swallow the cancellation that its worker got.
+
+        The worker's own count would not do: a library that cancels without uncancelling would end the worker.
+        """
+        return self._runner is not None and self._runner.cancelling() > self._cancellations_before
 
     async def _reconcile(self, request: Request, task: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()
@@ -318,6 +330,7 @@ class Controller:
             self._failed(run, error, timed_out=False)  # some task that the reconciler awaited was cancelled, not we
         except Exception as error:
             if self._failed(run, error, timed_out=timed_out):
+                self._draining = True  # the other workers too
                 raise
         else:
             self._succeeded(run, result)

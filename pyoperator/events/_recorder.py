@@ -179,6 +179,12 @@ class EventRecorder:
             except LeadershipLost as error:
                 self._give_up(error)
                 return
+            except Exception as error:
+                # A proxy's page instead of the Event, a kind that discovery does not know: whatever it is, an event
+                # must not end the recorder, and with it the operator.
+                self._log.warning("event not sent", error=repr(error))
+                self._failed += 1
+                return
             else:
                 self._sent += 1
                 return

@@ -18,6 +18,7 @@ from pyoperator.manager._errors import ManagerError
 from pyoperator.manager._life_cycle import LifeCycle, Phase, Service
 from pyoperator.manager._metrics import register_sources
 from pyoperator.manager._options import CacheConfiguration, validated
+from pyoperator.manager._permissions import PermissionCheck, of_election, of_informers
 from pyoperator.manager._reachability import Reachability
 from pyoperator.manager._runnable import FunctionRunnable, Runnable, name_of
 from pyoperator.manager._services import BackgroundTask, CacheRunnable, DeferredServer, SupervisedServer
@@ -29,7 +30,7 @@ from pyoperator.objects import Scheme
 from pyoperator.serving import CertificateWatcher, HTTPServer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from structlog.typing import FilteringBoundLogger
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pyoperator.events import EventRecorder
     from pyoperator.health import Check
     from pyoperator.leaderelection import Leadership, Transition
+    from pyoperator.manager._permissions import Permission
     from pyoperator.manager._runnable import GroupName
     from pyoperator.metrics import Source
 
@@ -152,13 +154,14 @@ class Manager:
         self._event_loop = EventLoopMonitor()
         self._certificates = None if metrics_certificate is None else CertificateWatcher(*metrics_certificate)
         self._reachability = Reachability(self._open_transport, self.logger)
+        self._permissions = PermissionCheck(self._open_transport, self._needed_permissions, self.logger)
         self._probe_server = SupervisedServer(self._supervisor, self._make_probe_server)
         self._metrics_server: HTTPServer | None = None
         self._started = False
         self._life = LifeCycle(
             election=self._election,
             services=self._make_services(),
-            preflight=self._reachability.wait,
+            preflight=self._preflight,
             graceful_shutdown_timeout=self.options.graceful_shutdown_timeout,
             drain_delay=self.options.drain_delay,
             on_lost=self.options.on_lost,
@@ -358,9 +361,10 @@ class Manager:
 
     def _make_services(self) -> list[Service]:
         if self._in_process:
-            return [self._supervisor]
+            return [self._supervisor, self._permissions]
         services: list[Service] = [
             self._supervisor,
+            self._permissions,
             self._probe_server,
             BackgroundTask("event loop monitor", self._event_loop.run),
         ]
@@ -394,6 +398,7 @@ class Manager:
     def _add_built_in_checks(self) -> None:
         self.readyz.add("startup", self._check_startup)
         self.readyz.add("informers", self.cache.check_ready)
+        self.readyz.add("permissions", self._permissions.check)
         self.readyz.add("shutdown", self._check_shutdown)
         election = self._election
         if election is not None:
@@ -414,8 +419,18 @@ class Manager:
         if self._life.phase in {Phase.DRAINING, Phase.STOPPING, Phase.STOPPED}:
             raise ManagerError("shutting down")
 
+    async def _preflight(self) -> None:
+        await self._reachability.wait()
+        self._permissions.begin()
+
+    def _needed_permissions(self) -> Iterator[Permission]:
+        yield from of_informers(self.cache.informers)
+        if self.options.election is not None:
+            yield from of_election(self.options.election)
+
     def _waiting_for(self) -> tuple[str, ...]:
         found = [self._reachability.problem] if self._reachability.problem else []
+        found += self._permissions.problems
         found += [f"{name} is warming up" for name in self._life.warming_up]
         if self._life.phase is Phase.SYNCING:
             found += self.cache.health().problems

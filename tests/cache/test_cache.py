@@ -248,3 +248,19 @@ def test_reprs_hold_no_contents() -> None:
         assert "a/x" in repr(entry)
 
     run_cache(server, body)
+
+
+def test_an_informer_released_before_it_has_synced_is_waited_for_no_longer() -> None:
+    server = populated()
+    server.always = lambda _: Fault(403, b"no")
+
+    async def body(cache: Cache) -> None:
+        informer = cache.informer(WIDGET)
+        waiting = asyncio.create_task(cache.wait_for_sync())
+        await settle()
+        assert not waiting.done()
+        cache.release(informer)
+        async with asyncio.timeout(1):
+            await waiting
+
+    run_cache(server, body)

@@ -280,6 +280,18 @@ def test_retry_after_is_obeyed() -> None:
     assert second.at - first.at >= 17
 
 
+@pytest.mark.parametrize("told", ["86400", "inf", "nan", "-5", "1e400"])
+def test_no_retry_after_kills_an_informer(told: str) -> None:
+    server = populated()
+    server.list_faults.append(Fault(429, status_body(429, "TooManyRequests"), headers={"retry-after": told}))
+
+    async def body(cache: Cache) -> None:
+        async with asyncio.timeout(130):
+            await cache.informer(WIDGET).wait_synced()
+
+    run_cache(server, body)
+
+
 @pytest.mark.parametrize(
     "fault",
     [

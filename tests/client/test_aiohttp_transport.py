@@ -5,6 +5,7 @@ import contextlib
 import datetime
 import ipaddress
 import ssl
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -525,3 +526,54 @@ class TestTLS:
                 transport = AiohttpTransport(Configuration(url, TokenCredentials("t"), trust))
                 async with contextlib.aclosing(transport):
                     assert (await transport.request("GET", "/x")).status == 200
+
+
+@pytest.mark.parametrize("server_url", ["https://example.invalid:6443", "http://example.invalid:6443"])
+async def test_a_proxy_s_password_stays_secret(server_url: str) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    async with raw_server(handle) as url:
+        configuration = Configuration(
+            server_url, proxy_url=url.replace("://", "://bob:hunter2@"), credentials=TokenCredentials("t0ken")
+        )
+        assert "hunter2" not in repr(configuration)
+        async with contextlib.aclosing(AiohttpTransport(configuration)) as transport:
+            if server_url.startswith("http:"):
+                assert (await transport.request("GET", "/version")).status == 407
+                return
+            with pytest.raises(TransportError, match="407: Proxy Authentication Required") as caught:
+                await transport.request("GET", "/version")
+    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value.__cause__)
+    assert "hunter2" not in told
+    assert "t0ken" not in told
+
+
+async def test_a_failure_after_the_last_byte_leaves_the_pooled_connection_alone(
+    server: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection goes back to the pool with the last byte, before the task that asked runs again."""
+    read = aiohttp.ClientResponse.read
+    ports: list[int] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        ports.append(request.transport.get_extra_info("peername")[1])
+        return web.json_response({})
+
+    server.handler = handler
+
+    async def late(response: aiohttp.ClientResponse) -> bytes:
+        await read(response)
+        raise TimeoutError  # the deadline, in the same turn of the loop
+
+    async with contextlib.aclosing(server.transport()) as transport:
+        with monkeypatch.context() as patched:
+            patched.setattr(aiohttp.ClientResponse, "read", late)
+            with pytest.raises(TransportError, match="no answer within"):
+                await transport.request("GET", "/x")
+        assert (await transport.request("GET", "/x")).status == 200
+    assert len(ports) == 2
+    assert len(set(ports)) == 1

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -238,6 +239,24 @@ class TestExecPlugin:
         assert await configuration.credentials.refresh()
         assert await authorization(configuration) == "Bearer token-2"
         assert repr(configuration.credentials) == "ExecCredentials(<redacted>)"
+
+    async def test_a_stalled_loop_does_not_keep_another_loop_from_its_credentials(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One configuration serves the work and the election, which live on different threads."""
+        monkeypatch.chdir(tmp_path)
+        user = self.plugin(tmp_path, self.answer("{'token': f'token-{count}'}"))
+        configuration = load(write(tmp_path / "c", kubeconfig(user)))
+        waiting = asyncio.create_task(authorization(configuration))
+        while configuration.credentials.runs == 0:  # type: ignore[attr-defined]  # noqa: ASYNC110 - a plain counter
+            await asyncio.sleep(0.001)
+        found: list[str] = []
+        election = threading.Thread(target=lambda: found.append(asyncio.run(authorization(configuration))), daemon=True)
+        election.start()
+        election.join(10)  # this loop does not run meanwhile, although its plugin has ended long ago
+        assert len(found) == 1
+        assert found[0].startswith("Bearer token-")
+        assert (await waiting).startswith("Bearer token-")
 
     async def test_it_runs_again_when_expired(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)

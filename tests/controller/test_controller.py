@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -722,3 +723,44 @@ def test_two_runs_are_identical() -> None:
     first = once()
     assert len(first) > 50
     assert first == once()
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_reconciler_that_swallows_its_cancellation_is_not_given_another_key(raises: bool) -> None:
+    """Otherwise its worker would go on for ever, and the manager would wait for it until the deadline."""
+
+    async def main() -> None:
+        seen: list[str] = []
+
+        async def reconcile(request: Request) -> None:
+            seen.append(request.name)
+            try:
+                await asyncio.sleep(1)
+            except asyncio.CancelledError:
+                if raises:
+                    raise OSError("cleaning up failed") from None
+
+        async with Running(make(reconcile, FakeInformer("a", "b", "c"))):
+            pass
+        assert seen == ["a"]
+
+    run_virtual(main)
+
+
+def test_a_library_that_cancels_without_uncancelling_does_not_end_the_worker() -> None:
+    async def main() -> None:
+        seen: list[str] = []
+
+        async def reconcile(request: Request) -> None:
+            seen.append(request.name)
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+
+        async with Running(make(reconcile, FakeInformer("a", "b", "c"))):
+            await settle()
+        assert seen == ["a", "b", "c"]
+
+    run_virtual(main)

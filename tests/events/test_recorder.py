@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyoperator.client import LeadershipLost, TransportError
+from pyoperator.client import LeadershipLost, Response, TransportError
 from pyoperator.clock import LoopClock, Randomness
 from pyoperator.events import EventRecorder
 from pyoperator.objects import CustomResource, GroupVersionKind, ObjectMeta, Unstructured
@@ -15,8 +15,6 @@ from tests.support import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-    from pyoperator.client import Response
 
 
 class Widget(CustomResource, group="example.com", version="v1"):
@@ -211,3 +209,22 @@ def test_the_end_is_bounded() -> None:
     assert elapsed == pytest.approx(2.0)
     assert recorder.statistics().dropped == 2
     assert recorder.statistics().queued == 0
+
+
+def test_an_answer_that_is_no_event_does_not_end_the_recorder() -> None:
+    """A runnable that fails stops the manager: an event must never do that."""
+    answers = [Response(200, b"<html>a proxy's page</html>")]
+
+    def respond(sent: Sent) -> Response:
+        return answers.pop() if answers else accept(sent)
+
+    async def main() -> None:
+        recorder = make(FakeTransport(handler=respond))
+        async with running(recorder) as task:
+            recorder.event(POD, "Normal", "One", "first")
+            recorder.event(POD, "Normal", "Two", "second")
+            await asyncio.sleep(60)
+            assert not task.done()
+        assert (recorder.statistics().failed, recorder.statistics().sent) == (1, 1)
+
+    run_virtual(main)

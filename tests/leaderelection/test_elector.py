@@ -490,7 +490,6 @@ class TestRule6Release:
         bench.release()
         assert not bench.requests
         assert bench.elector.valid_until is None
-        assert bench.elector.phase is Phase.RELEASING
         status, body = bench.commit(post)
         bench.answer(post, status, body)
         bench.deliver("PUT")

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import sys
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from pyoperator.client import LeadershipLost
 from pyoperator.clock import LoopClock, Randomness
 from pyoperator.health import ping
 from pyoperator.leaderelection import ElectionConfigError
-from pyoperator.manager import CacheConfiguration, Manager, ManagerError, Phase
+from pyoperator.manager import CacheConfiguration, Manager, ManagerError, Phase, StopTimedOut
+from pyoperator.manager._running import run_manager
 from pyoperator.objects import Unstructured
 from pyoperator.serving import BindAddressError
 from tests.manager.support import Journal, LeaseServer, Recorded, in_process
@@ -325,3 +329,25 @@ def test_metrics_tell_of_the_election_and_the_cache() -> None:
     assert "# TYPE pyoperator_cache_objects gauge" in text
     assert 'pyoperator_health_check_failures_total{check="startup",endpoint="readyz"} 0.0' in text
     assert "python_info" in text
+
+
+def test_a_reader_of_standard_output_that_is_gone_does_not_keep_a_hanging_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Gone(io.StringIO):
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    class Stuck:
+        logger = structlog.get_logger()
+
+        def stop(self, reason: str) -> None: ...
+
+        async def start(self) -> None:
+            raise StopTimedOut(("thread 7",), 1.0)
+
+    codes: list[int] = []
+    with capture_logs():
+        monkeypatch.setattr(sys, "stdout", Gone())
+        assert run_manager(Stuck(), None, codes.append) == 4  # type: ignore[arg-type]
+    assert codes == [4]
