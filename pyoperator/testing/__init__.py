@@ -2,8 +2,9 @@
 
 from pyoperator.testing._faults import Faults, FaultyTransport
 from pyoperator.testing._in_process import InProcessTransport
+from pyoperator.testing._recording_server import Exchange
 from pyoperator.testing._simulated_process import SimulatedProcess, SimulatedTransport, SimulationError
-from pyoperator.testing._simulation import LOCAL_NETWORK, Exchange, Replica, Simulation, run_simulation
+from pyoperator.testing._simulation import LOCAL_NETWORK, Replica, Simulation, run_simulation
 
 __all__ = [
     "LOCAL_NETWORK",

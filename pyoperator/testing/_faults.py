@@ -44,7 +44,7 @@ class Faults:
 class FaultyTransport:
     """Pass requests on to another transport, with faults.
 
-    ``faults`` may be exchanged at any time. ``applies_to(method, path)`` limits them (default: everything).
+    ``faults`` and ``applies_to(method, path)``, which limits them (None: everything), may be exchanged at any time.
     ``partitioned = True`` makes everything vanish, as behind a dead link, until it is set back. What happened is
     counted in ``injected``, by name. Same seed, same order of requests: same faults.
     """
@@ -62,7 +62,7 @@ class FaultyTransport:
         self.partitioned = False
         self.injected: dict[str, int] = {}
         self._random = random
-        self._applies_to = applies_to
+        self.applies_to = applies_to
         self._once: list[str] = []
 
     def inject_next(self, *names: str) -> None:
@@ -157,7 +157,7 @@ class FaultyTransport:
         self.faults = replace(self.faults, **faults)  # type: ignore[arg-type]  # checked by the dataclass at run time
 
     def _applies(self, method: str, path: str) -> bool:
-        return self._applies_to is None or self._applies_to(method, path)
+        return self.applies_to is None or self.applies_to(method, path)
 
     def _choose(self, method: str, path: str, names: tuple[str, ...]) -> str:
         if not self._applies(method, path):

@@ -311,6 +311,9 @@ def _made_twice(
                 yield f"{path} was created again as {child.role} of {child.owner} by {write.user}"
             made.add(child)
             by_name[path] = child
+        elif write.verb == "create":
+            # Children of its predecessor, made by a reconcile that its deletion overtook, are another's.
+            made = {child for child in made if child.owner != path}
         elif write.verb == "delete":
             # The owner's deletion ends its children's lives; a child's by somebody else asks for it to be made again.
             made = {child for child in made if child.owner != path}

@@ -323,6 +323,17 @@ def test_a_new_owner_of_the_same_name_may_have_children_again() -> None:
     assert duplicates(log) == 0
 
 
+def test_children_made_while_their_owner_was_being_deleted_are_not_its_successors() -> None:
+    log = leading()
+    log.write("admin", 1, verb="delete", resource="postgres", group="database.example.com", name="p")
+    created(log, 2)
+    log.write("admin", 3, verb="create", resource="postgres", group="database.example.com", name="p", code=201)
+    created(log, 4)
+    assert duplicates(log) == 0
+    created(log, 5)
+    assert duplicates(log) == 1
+
+
 def test_a_collection_deleted_by_somebody_else() -> None:
     log = leading()
     created(log, 1, 3)

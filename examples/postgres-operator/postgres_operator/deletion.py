@@ -15,30 +15,33 @@ if TYPE_CHECKING:
     from pyoperator.objects import Unstructured
 
 
-async def clean_up(client: Client, postgres: Postgres) -> None:
-    """Honour the deletion policy; everything else is left to the garbage collector. Safe to repeat."""
+async def clean_up(client: Client, reader: Client, postgres: Postgres) -> None:
+    """Honour the deletion policy; everything else is left to the garbage collector. Safe to repeat.
+
+    ``reader`` asks the server rather than the cache: with the finalizer goes the last chance to find a volume.
+    """
     if postgres.spec.deletion_policy == "Retain":
-        await _retain(client, postgres)
+        await _retain(client, reader, postgres)
     else:
-        await _delete_volumes(client, postgres)
+        await _delete_volumes(client, reader, postgres)
 
 
-async def _delete_volumes(client: Client, postgres: Postgres) -> None:
+async def _delete_volumes(client: Client, reader: Client, postgres: Postgres) -> None:
     # The StatefulSet first: it would make the claims anew.
     with ignore_not_found():
         stateful_set = await client.get(names.STATEFUL_SET, postgres.key)
         if is_owned_by(stateful_set, postgres) and not metadata_of(stateful_set).deletion_timestamp:
             meta = metadata_of(stateful_set)
             await client.delete(names.STATEFUL_SET, meta.key, uid=meta.uid, propagation_policy="Background")
-    for claim in await claims_of(client, postgres):
+    for claim in await claims_of(reader, postgres):
         meta = metadata_of(claim)
         if not meta.deletion_timestamp:
             with ignore_not_found():
                 await client.delete(names.CLAIM, meta.key, uid=meta.uid)
 
 
-async def _retain(client: Client, postgres: Postgres) -> None:
-    for claim in await claims_of(client, postgres):
+async def _retain(client: Client, reader: Client, postgres: Postgres) -> None:
+    for claim in await claims_of(reader, postgres):
         await _mark(client, postgres, claim)
     try:
         secret = await client.get(names.SECRET, postgres.key._replace(name=names.credentials(postgres.metadata.name)))

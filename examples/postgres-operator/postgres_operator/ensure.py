@@ -39,6 +39,36 @@ class NameTakenError(Exception):
     """An object of a child's name exists and belongs to somebody else."""
 
 
+class OwnerGoneError(Exception):
+    """The Postgres that the cache shows has been deleted meanwhile; what is made for it would be garbage."""
+
+
+class LiveOwner:
+    """The Postgres of one reconcile as the cache shows it, and, before a child is created or adopted, as it is."""
+
+    def __init__(self, cached: Postgres, reader: Client) -> None:
+        self.cached = cached
+        self._reader = reader
+        self._confirmed = False
+
+    async def confirm(self) -> None:
+        """Ask the server, once, whether the owner is still there; raises OwnerGoneError.
+
+        A replica whose watch had died when it became the leader sees an owner that its predecessor has cleaned up. The
+        garbage collector would delete each child as soon as it is made or adopted (a retained Secret!), and each
+        deletion would bring the next creation.
+        """
+        if self._confirmed:
+            return
+        try:
+            live = await self._reader.get(type(self.cached), self.cached.key)
+        except NotFound:
+            live = None
+        if live is None or live.metadata.uid != self.cached.metadata.uid or live.metadata.deletion_timestamp:
+            raise OwnerGoneError(f"Postgres {self.cached.metadata.name} is not what the cache shows any more")
+        self._confirmed = True
+
+
 @dataclass(frozen=True, slots=True)
 class Ensured:
     """A child as it is now, and what it took."""
@@ -47,26 +77,29 @@ class Ensured:
     outcome: Outcome
 
 
-async def ensure(client: Client, owner: Postgres, desired: Unstructured, *, fixed: Sequence[str] = ()) -> Ensured:
+async def ensure(client: Client, owner: LiveOwner, desired: Unstructured, *, fixed: Sequence[str] = ()) -> Ensured:
     """Bring one child to what is wanted.
 
     The client reads from the cache, and asks the server about a child that the cache does not know (somebody may have
     taken away the label that the cache selects by). ``fixed`` names fields of ``spec`` that can't be changed after
-    creation and are taken over as they are. Raises NameTakenError.
+    creation and are taken over as they are. Raises NameTakenError, OwnerGoneError.
     """
-    set_controller_reference(owner, desired)
+    set_controller_reference(owner.cached, desired)
     intent = _checksum(desired, fixed)
     desired.metadata.setdefault("annotations", {})[names.INTENT_ANNOTATION] = intent
     try:
         live = await client.get(desired.gvk, desired.key)
     except NotFound:
+        await owner.confirm()
         return Ensured(await client.create(desired), "created")
     if metadata_of(live).deletion_timestamp:
         return Ensured(live, "terminating")
-    check_ownership(owner, live)
+    check_ownership(owner.cached, live)
     wanted = _wanted(live, desired, intent, fixed)
     if wanted == live:
         return Ensured(live, "unchanged")
+    if wanted.metadata.get("ownerReferences") != live.metadata.get("ownerReferences"):
+        await owner.confirm()
     return Ensured(await client.update(wanted), "updated")
 
 

@@ -88,7 +88,9 @@ def add_operator(manager: Manager, *, max_concurrent_reconciles: int = 1) -> Non
     """Add the checks and the controller to a manager."""
     manager.add_healthz_check("healthz", ping)
     manager.add_readyz_check("readyz", ping)
-    reconciler = PostgresReconciler(manager.client, manager.event_recorder(names.MANAGER), manager.clock)
+    reconciler = PostgresReconciler(
+        manager.client, manager.api_reader, manager.event_recorder(names.MANAGER), manager.clock
+    )
     (
         controller_for(manager)
         # Our own status writes change no generation and need no second look.

@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Literal
 from postgres_operator import configuration, credentials, deletion, instances, names, services, volumes
 from postgres_operator.api import Postgres
 from postgres_operator.conditions import Observation, status_of
-from postgres_operator.ensure import Ensured, NameTakenError, check_ownership, ensure
+from postgres_operator.ensure import (
+    Ensured,
+    LiveOwner,
+    NameTakenError,
+    OwnerGoneError,
+    check_ownership,
+    ensure,
+)
 from pyoperator.client import NotFound
+from pyoperator.controller import Result
 from pyoperator.objects import (
     Unstructured,
     add_finalizer,
@@ -21,15 +29,21 @@ from pyoperator.objects import (
 if TYPE_CHECKING:
     from pyoperator.client import Client
     from pyoperator.clock import Clock
-    from pyoperator.controller import Request, Result
+    from pyoperator.controller import Request
     from pyoperator.events import EventRecorder
 
 
 class PostgresReconciler:
-    """Reconcile Postgres objects; idempotent: a second call with nothing changed writes nothing."""
+    """Reconcile Postgres objects; idempotent: a second call with nothing changed writes nothing.
 
-    def __init__(self, client: Client, recorder: EventRecorder, clock: Clock) -> None:
+    ``client`` reads from the cache; ``reader`` asks the server the questions whose answer must not be out of date: is
+    the Postgres still there before a child is created or adopted, are there volumes before passwords are made, and which are there
+    when they are to be deleted.
+    """
+
+    def __init__(self, client: Client, reader: Client, recorder: EventRecorder, clock: Clock) -> None:
         self._client = client
+        self._reader = reader
         self._recorder = recorder
         self._clock = clock
 
@@ -48,14 +62,17 @@ class PostgresReconciler:
             add_finalizer(postgres, names.FINALIZER)
             postgres = await self._client.update(postgres)
         seen = Observation()
-        await self._bring_about(postgres, seen)
+        try:
+            await self._bring_about(postgres, seen)
+        except OwnerGoneError:
+            return Result(backoff=True)  # until the cache has heard of it
         await self._report(postgres, seen)
         return None
 
     async def _delete(self, postgres: Postgres) -> None:
         if not has_finalizer(postgres, names.FINALIZER):
             return
-        await deletion.clean_up(self._client, postgres)
+        await deletion.clean_up(self._client, self._reader, postgres)
         remove_finalizer(postgres, names.FINALIZER)
         await self._client.update(postgres)
 
@@ -81,9 +98,10 @@ class PostgresReconciler:
         faults = configuration.parameter_faults(postgres)
         if faults:
             seen.refuse("ParametersAccepted", "ParametersRefused", f"left out of spec.parameters: {'; '.join(faults)}")
+        owner = LiveOwner(postgres, self._reader)
         try:
-            if await self._ensure_credentials(postgres, seen, has_data=bool(claims)):
-                await self._ensure_children(effective, seen)
+            if await self._ensure_credentials(owner, seen, has_data=bool(claims)):
+                await self._ensure_children(owner, effective, seen)
         except NameTakenError as error:
             seen.refuse("Ready", "NameTaken", str(error))
         for name in await volumes.grow(self._client, postgres, claims, seen):
@@ -95,13 +113,14 @@ class PostgresReconciler:
         except NotFound:
             return None
 
-    async def _ensure_credentials(self, postgres: Postgres, seen: Observation, *, has_data: bool) -> bool:
+    async def _ensure_credentials(self, owner: LiveOwner, seen: Observation, *, has_data: bool) -> bool:
         """Make the Secret once, adopt one that was retained; tell whether instances can be started with it."""
+        postgres = owner.cached
         key = postgres.key._replace(name=names.credentials(postgres.metadata.name))
         try:
             secret = await self._client.get(names.SECRET, key)
         except NotFound:
-            return await self._create_credentials(postgres, seen, has_data=has_data)
+            return await self._create_credentials(owner, seen, has_data=has_data)
         check_ownership(postgres, secret)
         missing = credentials.missing_keys(secret)
         if missing:
@@ -120,11 +139,12 @@ class PostgresReconciler:
                 "spec.users or spec.databases have changed since the database was initialised and are applied only then: "
                 "make the change with SQL, or set them back" + "".join(f"; {fault}" for fault in faults),
             )
-        await self._adopt(postgres, secret)
+        await self._adopt(owner, secret)
         return True
 
-    async def _create_credentials(self, postgres: Postgres, seen: Observation, *, has_data: bool) -> bool:
-        if has_data:
+    async def _create_credentials(self, owner: LiveOwner, seen: Observation, *, has_data: bool) -> bool:
+        postgres = owner.cached
+        if has_data or await volumes.claims_of(self._reader, postgres):
             seen.refuse(
                 "Ready",
                 "CredentialsLost",
@@ -136,14 +156,16 @@ class PostgresReconciler:
         if faults:
             seen.refuse("Ready", "InvalidUsers", f"{'; '.join(faults)}: change spec.users or spec.databases")
             return False
+        await owner.confirm()
         secret = credentials.build(postgres)
         set_controller_reference(postgres, secret)
         await self._client.create(secret)
         self._recorder.event(postgres, "Normal", "Provisioning", "generated credentials and started to create children")
         return True
 
-    async def _adopt(self, postgres: Postgres, secret: Unstructured) -> None:
+    async def _adopt(self, owner: LiveOwner, secret: Unstructured) -> None:
         """Give a Secret its labels and owner back; its data stay as they are."""
+        postgres = owner.cached
         wanted = Unstructured(secret)
         wanted["metadata"] = dict(secret.metadata)
         set_controller_reference(postgres, wanted)
@@ -151,10 +173,11 @@ class PostgresReconciler:
         kept = {name: value for name, value in old.items() if name != names.RETAINED_LABEL}
         wanted.metadata["labels"] = {**kept, **names.labels(postgres, "credentials")}
         if metadata_of(wanted) != metadata_of(secret):
+            await owner.confirm()
             await self._client.update(wanted)
             self._recorder.event(postgres, "Normal", "Repaired", f"took Secret {secret.name} over again")
 
-    async def _ensure_children(self, postgres: Postgres, seen: Observation) -> None:
+    async def _ensure_children(self, owner: LiveOwner, postgres: Postgres, seen: Observation) -> None:
         config_map = configuration.build(postgres)
         checksum = configuration.checksum(config_map)
         for desired in (
@@ -164,10 +187,10 @@ class PostgresReconciler:
             services.build_read_only(postgres),
             services.build_disruption_budget(postgres),
         ):
-            self._tell(postgres, seen, await ensure(self._client, postgres, desired))
+            self._tell(postgres, seen, await ensure(self._client, owner, desired))
         result = await ensure(
             self._client,
-            postgres,
+            owner,
             instances.build(postgres, config_checksum=checksum),
             fixed=("volumeClaimTemplates", "serviceName", "selector", "podManagementPolicy"),
         )

@@ -106,6 +106,13 @@ def test_files_that_are_missing_or_wrong_are_told(tmp_path: Path) -> None:
         Project.read(write(tmp_path, samples=["sample"])).manifests("samples")
 
 
+def test_a_kustomization_beside_the_manifests_is_no_object(tmp_path: Path) -> None:
+    (tmp_path / "kustomization.yaml").write_text("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n")
+    (tmp_path / "web.yaml").write_text("apiVersion: example.com/v1\nkind: Web\nmetadata: {name: one}\n---\n---\n")
+    project = Project.read(write(tmp_path, samples=["*web.yaml", "kust*.yaml"]))
+    assert [sample.name for sample in project.manifests("samples")] == ["one"]
+
+
 def test_the_program_is_found_beside_python_then_in_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     python = Path(sys.executable).name
     beside = Project.model_validate({**MINIMAL, "command": [python, "-V"]})

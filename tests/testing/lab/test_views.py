@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import sys
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from pyoperator.testing.lab import ConditionView, EventView, LeaseView, ObjectView, ReplicaView, Snapshot
+from pyoperator.testing.lab import ConditionView, EventView, LabError, LeaseView, ObjectView, ReplicaView, Snapshot
 from pyoperator.testing.lab._plain import changes
+from pyoperator.testing.lab._run import _load_view
 from pyoperator.testing.lab._view import format_age, render
 
 READY = (ConditionView("Ready", "True", "InstancesReady"), ConditionView("Degraded", "False", "AsExpected"))
@@ -110,3 +112,9 @@ def test_lines_tell_of_releases_and_deletions() -> None:
 
 def test_a_renewal_is_no_news() -> None:
     assert changes(SNAPSHOT, replace(SNAPSHOT, lease=replace(SNAPSHOT.lease, renewed_at=1002.0))) == []
+
+
+def test_a_missing_rich_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rich.live", None)
+    with pytest.raises(LabError, match=r"pip install 'pyoperator\[view\]'"):
+        _load_view()
