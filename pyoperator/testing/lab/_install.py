@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from pyoperator.client import AlreadyExists, ApiError
+from pyoperator.client import AlreadyExists, ApiError, NoKindMatch, TransportError
 from pyoperator.objects import GroupVersionKind, Unstructured
 from pyoperator.testing.lab._errors import LabError
 
@@ -69,7 +69,7 @@ async def _create(client: Client, obj: Unstructured) -> Unstructured:
         return await client.create(obj)
     except AlreadyExists:
         return await client.get(obj.gvk, obj.key)
-    except ApiError as error:
+    except (ApiError, NoKindMatch, TransportError) as error:
         raise LabError(f"{obj.gvk.kind} {obj.key} can't be created: {error}") from error
 
 

@@ -78,7 +78,6 @@ class Lab:
         self._transport: AiohttpTransport | None = None
         self._client: Client | None = None
         self._watcher: LabWatcher | None = None
-        self._watching: asyncio.Task[None] | None = None
         self._minders: set[asyncio.Task[None]] = set()
         self._broken: asyncio.Future[None] | None = None
         self._stopping = False
@@ -155,24 +154,23 @@ class Lab:
         except (ApiError, TransportError, ConfigurationError) as error:
             raise LabError(f"the API server could not be set up: {error}") from error
         self._watcher = LabWatcher(self._client, self.project, self._shown)
-        self._watching = asyncio.create_task(self._watcher.run(), name="lab: watcher")
+        self._own(self._watcher.run(), "watcher")
         await self._watcher.wait_synced()
 
     async def _close(self) -> None:
         self._stopping = True
         await self.stop_replicas()
-        for task in (*self._minders, self._watching):
-            if task is not None:
-                task.cancel()
-        await asyncio.gather(*self._minders, *filter(None, [self._watching]), return_exceptions=True)
+        for task in self._minders:
+            task.cancel()
+        await asyncio.gather(*self._minders, return_exceptions=True)
         if self._transport is not None:
             await self._transport.aclose()
         if self._server is not None:
             await self._server.stop(_SERVER_PATIENCE, self.hurry)
         if self._folder is not None:
             await asyncio.to_thread(self._folder.remove)
-        if self._broken is not None:
-            self._broken.cancel()
+        if self._broken is not None and not self._broken.cancel():
+            self._broken.exception()  # nobody may have asked; asyncio would complain
 
     def kill_all(self) -> None:
         """Let the stop go on without patience: every process that is left is killed."""
@@ -249,7 +247,7 @@ class Lab:
         if self._stopping:
             return
         if code == _USAGE:
-            self._break(f"{replica.name} refused to run (exit code 2): {replica.process.last_line()}")
+            self._break(LabError(f"{replica.name} refused to run (exit code 2): {replica.process.last_line()}"))
             return
         self._tell(f"{replica.name} ended ({describe_exit(code)})")
         if replica.retired:
@@ -261,11 +259,13 @@ class Lab:
     async def _mind_server(self, server: LabProcess) -> None:
         code = await server.wait()
         if not self._stopping:
-            self._break(f"the API server ended ({describe_exit(code)}): {server.last_line()}")
+            self._break(
+                LabError(f"the API server ended ({describe_exit(code)}): {server.last_line() or 'no last word'}")
+            )
 
-    def _break(self, why: str) -> None:
+    def _break(self, error: BaseException) -> None:
         if self._broken is not None and not self._broken.done():
-            self._broken.set_exception(LabError(why))
+            self._broken.set_exception(error)
 
     def _own(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=f"lab: {name}")
@@ -275,7 +275,7 @@ class Lab:
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._minders.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._break(str(error))
+            self._break(error)
 
     def _shown(self) -> list[Replica]:
         """All that run, and of each slot the last one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from pyoperator.client import ApiError, MergePatch, TransportError
+from pyoperator.client import ApiError, MergePatch, NoKindMatch, TransportError
 from pyoperator.testing.lab._errors import LabError
 from pyoperator.testing.lab._install import in_namespace
 
@@ -38,7 +38,7 @@ class Load:
             wanted = in_namespace(self._project.load.make(number), self._project)
             try:
                 created = await self._client.create(wanted)
-            except (ApiError, TransportError) as error:
+            except (ApiError, NoKindMatch, TransportError) as error:
                 raise LabError(f"the load's object {wanted.key} can't be created: {error}") from error
             self.created.append(created.key)
             self._progress.set()
@@ -47,6 +47,12 @@ class Load:
     async def wait_created(self, count: int) -> None:
         """Wait until that many exist."""
         while len(self.created) < count:
+            self._progress.clear()
+            await self._progress.wait()
+
+    async def wait_changes(self, count: int) -> None:
+        """Wait until that many changes were made; returns at once if there is nothing to change."""
+        while self.created and self.changes < count:
             self._progress.clear()
             await self._progress.wait()
 
@@ -61,6 +67,7 @@ class Load:
             except (ApiError, TransportError) as error:
                 self.failures.append(f"{key}: {error}")
             self.changes += 1
+            self._progress.set()
             await asyncio.sleep(CHANGE_EVERY)
 
     def __repr__(self) -> str:

@@ -161,10 +161,16 @@ def _documents(path: Path) -> list[dict[str, Any]]:
         raise LabError(f"{path} can't be read: {error}") from error
     except yaml.YAMLError as error:
         raise LabError(f"{path} is not YAML: {_one_line(error)}") from error
+    # kubebuilder's folders hold a kustomization.yaml beside the manifests: it is for kustomize, not for a server.
+    documents = [found for found in documents if not _is_for_kustomize(found)]
     for document in documents:
         if not isinstance(document, dict) or not document.get("kind") or not document.get("apiVersion"):
             raise LabError(f"{path} holds something that is no Kubernetes object: it needs apiVersion and kind")
     return documents
+
+
+def _is_for_kustomize(document: Any) -> bool:
+    return isinstance(document, dict) and str(document.get("apiVersion", "")).startswith("kustomize.config.k8s.io/")
 
 
 def _numbered(value: Any, number: int) -> Any:

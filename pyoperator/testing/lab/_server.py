@@ -48,8 +48,9 @@ async def start_server(folder: LabFolder, *, environ: Mapping[str, str], clock: 
                     return process
             code = await process.wait()
     except TimeoutError:
+        await process.stop(0.0)
         raise LabError(f"the API server did not start within {_START_TIMEOUT:.0f} s: {process.last_line()}") from None
-    finally:
-        if not folder.kubeconfig.exists():
-            await process.stop(0.0)
+    except BaseException:
+        await process.stop(0.0)
+        raise
     raise LabError(f"the API server ended at once (exit code {code}): {process.last_line() or 'it said nothing'}")
