@@ -1,0 +1,135 @@
+"""What single steps cost: queue, decoding, splitting. Process time, the best of some rounds, nothing on a network."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from benchmarks._workload import NAMESPACE, Database, database, first_status, name_of
+from pyoperator.cache import LineSplitter, ListSplitter
+from pyoperator.controller import Request, WorkQueue
+from pyoperator.objects import Scheme, partial_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+_ROUNDS = 5
+_CHUNK = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Microseconds of process time for one step."""
+
+    what: str
+    microseconds: float
+
+
+async def measure(n: int = 20_000) -> list[Cost]:
+    """Measure each step ``n`` times a round."""
+    return [*await _queue(n), *await _bytes(max(1, n // 10))]
+
+
+async def _best(what: str, n: int, step: Callable[[], Awaitable[None]]) -> Cost:
+    found = []
+    for _ in range(_ROUNDS):
+        begun = time.process_time()
+        await step()
+        found.append(time.process_time() - begun)
+    return Cost(what, min(found) / n * 1e6)
+
+
+async def _queue(n: int) -> list[Cost]:
+    queue: WorkQueue[Request] = WorkQueue("micro")
+    keys = [Request(NAMESPACE, name_of(number)) for number in range(n)]
+
+    async def add() -> None:
+        for key in keys:
+            queue.add(key)
+
+    async def take() -> None:
+        while queue:
+            queue.done(await queue.get())
+
+    async def add_and_take() -> None:
+        await add()
+        await take()
+
+    async def one_key() -> None:
+        for _ in keys:
+            queue.add(keys[0])
+            queue.done(await queue.get())
+
+    cycle = await _best("queue: add + get + done, all keys", n, add_and_take)
+    single = await _best("queue: add + get + done, one key", n, one_key)
+    await add()
+    repeated = await _best("queue: repeated add", n, add)
+    await take()
+    return [cycle, single, repeated]
+
+
+async def _bytes(n: int) -> list[Cost]:
+    data = _stored_object()
+    codec = Scheme().codec(Database)
+    listed = (
+        b'{"apiVersion":"bench.example.com/v1","items":['
+        + b",".join([data] * n)
+        + b'],"kind":"DatabaseList","metadata":{"continue":"","resourceVersion":"1"}}'
+    )
+    watched = (b'{"type":"MODIFIED","object":' + data + b"}\n") * n
+
+    async def decode() -> None:
+        for _ in range(n):
+            codec.decode(data)
+
+    async def metadata() -> None:
+        for _ in range(n):
+            partial_metadata(data)
+
+    async def encode() -> None:
+        obj = codec.decode(data)
+        for _ in range(n):
+            codec.encode(obj)
+
+    async def split_lines() -> None:
+        splitter = LineSplitter()
+        lines = sum(len(splitter.feed(watched[at : at + _CHUNK])) for at in range(0, len(watched), _CHUNK))
+        _expect(lines, n)
+
+    async def split_list() -> None:
+        splitter = ListSplitter()
+        items = sum(len(splitter.feed(listed[at : at + _CHUNK])) for at in range(0, len(listed), _CHUNK))
+        _expect(items + len(splitter.finish()), n)
+
+    return [
+        await _best(f"decode a whole object ({len(data)} bytes)", n, decode),
+        await _best("encode a whole object", n, encode),
+        await _best("decode its metadata only", n, metadata),
+        await _best("cut one watch line", n, split_lines),
+        await _best("cut one item off a list", n, split_list),
+    ]
+
+
+def _expect(found: int, n: int) -> None:
+    if found != n:
+        raise AssertionError(f"cut {found} pieces instead of {n}: the figure would mean nothing")
+
+
+def _stored_object() -> bytes:
+    """Return an object as the cache holds it: without managed fields."""
+    made = database(0)
+    made["metadata"] |= {
+        "uid": "00000000-0000-4000-8000-000000000000",
+        "resourceVersion": "1000",
+        "generation": 1,
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    }
+    return msgspec.json.encode({**made, "status": first_status()})
+
+
+def run() -> list[Cost]:
+    return asyncio.run(measure())
