@@ -9,7 +9,7 @@ from pyoperator.apiserver import _status
 from pyoperator.objects import format_time, parse_time
 
 if TYPE_CHECKING:
-    from pyoperator.apiserver._operations import Caller
+    from pyoperator.apiserver._caller import Caller
     from pyoperator.apiserver.registry import Kind
 
 ORPHAN = "orphan"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyoperator._version import __version__
 from pyoperator.apiserver._negotiation import encode, negotiate
 from pyoperator.apiserver._request import APIResponse
-from pyoperator.apiserver._status import PlainAnswer, method_not_allowed
+from pyoperator.apiserver._status import PlainAnswer, method_not_allowed, unknown_resource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +54,8 @@ class Documents:
         if described is not None:
             status, content_type, body, headers = described
             return APIResponse(status, body, {**headers, "content-type": content_type})
+        if path.startswith("/api/"):
+            raise unknown_resource()
         raise PlainAnswer.page_not_found()
 
     def _index(self, accept: str) -> APIResponse:

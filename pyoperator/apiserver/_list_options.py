@@ -55,6 +55,17 @@ def parse_number(query: Mapping[str, str], name: str) -> int | None:
     return int(value)
 
 
+def parse_version(query: Mapping[str, str]) -> int | None:
+    """Read ``resourceVersion``; what is none is, to the real server, a fault of its own: 500."""
+    text = query.get("resourceVersion", "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 19):
+        message = f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        raise _status.StatusError(500, "", message)
+    return int(text)
+
+
 def parse_list_options(kind: Kind, namespace: str, name: str, query: Mapping[str, str], *, watch: bool) -> ListOptions:
     """Read and check the options; ``name`` is that of a watch on one object by path. Raises 400 and 422."""
     try:
@@ -76,17 +87,18 @@ def parse_list_options(kind: Kind, namespace: str, name: str, query: Mapping[str
                 if kind.custom or kind.selectable_fields
                 else f'"{term.field}" is not a known field selector: only "metadata.name", "metadata.namespace"'
             )
-    version_text = query.get("resourceVersion", "")
-    if version_text and not (version_text.isascii() and version_text.isdigit() and len(version_text) <= 19):
-        raise _status.bad_request(
-            f'invalid resource version: resourceVersion: Invalid value: "{version_text}": strconv.ParseUint: parsing "{version_text}": invalid syntax'
-        )
+    try:
+        version = parse_version(query)
+    except _status.StatusError as error:
+        if watch:
+            raise
+        raise _status.bad_request(f"invalid resource version: {error.message}") from error
     initial = query.get("sendInitialEvents", "")
     options = ListOptions(
         selection=Selection(namespace if kind.namespaced else "", labels, fields),
         limit=max(0, parse_number(query, "limit") or 0),
         continue_=query.get("continue", ""),
-        version=int(version_text) if version_text else None,
+        version=version,
         match=query.get("resourceVersionMatch", ""),
         timeout=_timeout(query),
         bookmarks=parse_flag(query, "allowWatchBookmarks"),
@@ -118,6 +130,14 @@ def _check(options: ListOptions, *, watch: bool) -> None:
                 FieldError.forbidden(
                     "resourceVersionMatch",
                     "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                )
+            )
+        if match not in {"", "NotOlderThan"}:
+            faults.append(FieldError.not_supported("resourceVersionMatch", match, ("NotOlderThan",)))
+        if options.continue_:
+            faults.append(
+                FieldError.forbidden(
+                    "resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"
                 )
             )
     else:

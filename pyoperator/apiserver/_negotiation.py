@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -73,7 +74,8 @@ def decode_object(body: bytes, content_type: str, expected: str = "") -> Any:
     """Read a request's body; raises 415 for other media types and 400 for what is not JSON or YAML."""
     media = content_type.partition(";")[0].strip().lower() or JSON
     if media == JSON:
-        return decode_json(body, expected)
+        decoded = decode_json(body, expected)
+        return {} if decoded is None else decoded
     if media in _YAML_NAMES:
         return _decode_yaml(body)
     if media == PROTOBUF:
@@ -89,17 +91,47 @@ def decode_json(body: bytes, expected: str = "") -> Any:
         reason = "unexpected end of JSON input" if "truncated" in str(error) else str(error)
         raise _status.bad_request(
             f"the object provided is unrecognized (must be of type {expected or 'object'}): couldn't get version/kind; "
-            f"json parse error: {reason} ({_summary(body)})"
+            f"json parse error: {reason} ({summary(body)})"
         ) from error
     except RecursionError as error:
         raise _status.bad_request("error decoding the body as JSON: exceeded max depth") from error
 
 
-def _summary(body: bytes) -> str:
+def duplicate_fields(body: bytes, content_type: str) -> list[str]:
+    """Return ``duplicate field "data.k"`` for every key that a JSON body has twice in one object."""
+    if (content_type.partition(";")[0].strip().lower() or JSON) != JSON:
+        return []
+    try:
+        return _duplicates(json.loads(body, object_pairs_hook=_Pairs), "")
+    except (ValueError, RecursionError):
+        return []  # what can't be read is refused elsewhere
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object's members as they stand in the body."""
+
+
+def _duplicates(value: Any, path: str) -> list[str]:
+    found: list[str] = []
+    if isinstance(value, _Pairs):
+        seen: set[str] = set()
+        for key, member in value:
+            here = f"{path}.{key}" if path else key
+            if key in seen:
+                found.append(f'duplicate field "{here}"')
+            seen.add(key)
+            found += _duplicates(member, here)
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            found += _duplicates(entry, f"{path}[{index}]")
+    return found
+
+
+def summary(body: bytes) -> str:
     """Show the beginning of a body: text if it looks like JSON, else hexadecimal."""
     if not body:
         return "<empty>"
-    shown, cut = (body, "") if len(body) <= 30 else (body[:26], " ...")
+    shown, cut = (body, "") if len(body) <= 30 else (body[:30], " ...")
     return (shown.decode("utf-8", "replace") if body.startswith(b"{") else shown.hex()) + cut
 
 

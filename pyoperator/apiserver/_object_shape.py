@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pyoperator.apiserver import _status
+from pyoperator.apiserver._negotiation import summary
+from pyoperator.apiserver.registry import MalformedObject
+from pyoperator.schema import FieldError
 
 if TYPE_CHECKING:
-    from pyoperator.apiserver.registry import Kind, MalformedObject
+    from pyoperator.apiserver.registry import Kind
 
 
 class _Owner(msgspec.Struct, rename="camel", gc=False):
@@ -48,15 +51,19 @@ def check_envelope(kind: Kind, obj: Any) -> None:
         raise _status.bad_request(
             f"the object provided is unrecognized (must be of type {kind.gvk.kind}): couldn't get version/kind; json parse error: json: cannot unmarshal {_json_type(obj)} into Go value of type "
             'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+            f" ({summary(msgspec.json.encode(obj))})"
         )
     gvk = kind.gvk
     api_version, name = obj.get("apiVersion") or "", obj.get("kind") or ""
     if not isinstance(api_version, str) or not isinstance(name, str):
         raise _status.bad_request("couldn't get version/kind; json parse error: apiVersion and kind must be strings")
     if kind.custom and not name:
-        raise _status.bad_request("Object 'Kind' is missing in the body of the request")
+        raise _status.bad_request("Object 'Kind' is missing in the object")
     if kind.custom and not api_version:
         raise _status.bad_request("Object 'apiVersion' is missing in the body of the request")
+    if name and name != gvk.kind and kind.custom:
+        named = str((obj.get("metadata") or {}).get("name") or "")
+        raise _status.invalid(gvk.group, name, named, [FieldError.invalid("kind", name, f"must be {gvk.kind}")])
     if name and name != gvk.kind:
         version = api_version.rpartition("/")[2] or gvk.version
         raise _status.bad_request(
@@ -84,6 +91,10 @@ def check_metadata_types(kind: Kind, obj: dict[str, Any]) -> dict[str, Any]:
     try:
         msgspec.convert(metadata, _Meta)
     except msgspec.ValidationError as error:
+        try:
+            kind.decode({"metadata": metadata})
+        except MalformedObject as better:
+            raise malformed(kind, better) from better
         raise _status.bad_request(
             f'{kind.gvk.kind} in version "{kind.gvk.version}" cannot be handled as a {kind.gvk.kind}: metadata: {error}'
         ) from error

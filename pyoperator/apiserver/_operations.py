@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pyoperator.apiserver import _status
+from pyoperator.apiserver._caller import Caller
 from pyoperator.apiserver._deletion import DeleteOptions, plan_deletion
 from pyoperator.apiserver._metadata_rules import generated_name, validate_metadata, validate_metadata_update
 from pyoperator.apiserver._namespace_rules import check_namespace, check_namespace_deletion
@@ -26,15 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Caller", "DeleteOptions", "Operations", "WriteOptions"]
 
 _NAMESPACES = "namespaces"
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """On whose behalf an operation runs; ``system`` is the server itself."""
-
-    name: str = ""
-    groups: tuple[str, ...] = ()
-    system: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +101,14 @@ class Operations:
         check_namespace(self._store, kind, namespace, named)
         if not named and metadata.get("generateName"):
             metadata["name"] = self._generate(kind, namespace, metadata["generateName"])
+        # Before the kind's own rules: a Job's labels carry its uid.
+        uid, created = self._random.uuid(), format_time(self._clock.wall())
+        metadata["uid"], metadata["creationTimestamp"] = uid, created
         obj = self._prepared(lambda: kind.prepare_create(obj, self._context()), kind)
         metadata = obj["metadata"]
+        metadata["uid"], metadata["creationTimestamp"] = uid, created
         if options.check is not None:
             options.check(obj, None)
-        now = self._clock.wall()
-        metadata["uid"] = self._random.uuid()
-        metadata["creationTimestamp"] = format_time(now)
         _raise_faults(kind, metadata.get("name", ""), [*validate_metadata(kind, metadata), *kind.validate(obj, None)])
         existing = self.find(kind, namespace, metadata["name"])
         if existing is not None:
@@ -223,7 +216,9 @@ class Operations:
             faults += kind.validate(new, old)
         _raise_faults(kind, current.name, faults)
         if self._is_finished(kind, new):
-            return self.remove(kind, current, old, dry_run=options.dry_run)
+            # Watchers see the last state that was stored; the writer sees what it wrote.
+            self.remove(kind, current, old, dry_run=options.dry_run)
+            return self._draft(current.resource, self._to_storage(kind, new), current.revision)
         return self._keep(kind, new, current, dry_run=options.dry_run)
 
     def _check_preconditions(self, kind: Kind, current: StoredObject, metadata: dict[str, Any], *, uid: str) -> None:
@@ -243,7 +238,7 @@ class Operations:
                     ],
                 )
         elif not version.isdigit():
-            raise _status.bad_request(f'strconv.ParseUint: parsing "{version}": invalid syntax')
+            raise _status.StatusError(500, "", f'strconv.ParseUint: parsing "{version}": invalid syntax')
         if uid and uid != current.uid:
             namespaced = f"{current.namespace}/" if current.namespace else ""
             raise _status.conflict(
@@ -332,6 +327,12 @@ class Operations:
         storage_kind = kind if gvk == kind.gvk else self._registry.by_gvk(gvk)
         for name, read in (storage_kind.selectable_fields if storage_kind is not None else {}).items():
             fields[name] = read(stored)
+        if kind.storage == ("", "events"):
+            # One store, two views with names of their own.
+            view = self._registry.lookup("events.k8s.io", "v1", "events")
+            if view is not None:
+                shown = view.from_storage(stored)
+                fields.update({name: read(shown) for name, read in view.selectable_fields.items()})
         return fields
 
     def _context(self) -> WriteContext:
@@ -380,17 +381,14 @@ class _Fault:
 
 def _raise_faults(kind: Kind, name: str, faults: Sequence[_status.FieldFault]) -> None:
     if faults:
-        raise _status.invalid(kind.gvk.group, kind.gvk.kind, name, faults)
+        # Both views of Events are checked as the one thing that is stored.
+        group = "" if kind.storage == ("", "events") else kind.gvk.group
+        raise _status.invalid(group, kind.gvk.kind, name, faults)
 
 
 def _settle_namespace(kind: Kind, metadata: dict[str, Any], namespace: str) -> None:
     if not kind.namespaced:
-        if metadata.get("namespace"):
-            raise _status.bad_request(
-                "namespace is not allowed on this type"
-                if not kind.custom
-                else "the namespace of the provided object does not match the namespace sent on the request"
-            )
+        metadata.pop("namespace", None)
         return
     given = metadata.get("namespace") or ""
     if given and given != namespace:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pyoperator.apiserver import _status
-from pyoperator.apiserver._list_options import ContinueToken, ListOptions, parse_list_options, parse_number
+from pyoperator.apiserver._list_options import ContinueToken, ListOptions, parse_list_options, parse_version
 from pyoperator.apiserver._request import APIResponse
 from pyoperator.apiserver.storage import Compacted, WatchSubscription
 
@@ -50,7 +50,7 @@ class Reads:
         self._watch_buffer = watch_buffer
 
     def get(self, kind: Kind, target: Target, query: Mapping[str, str], view: Representation) -> APIResponse:
-        self._check_reached(parse_number(query, "resourceVersion"))
+        self._check_reached(parse_version(query))
         stored = self._operations.get(kind, target.namespace, target.name)
         return APIResponse(200, view.single(stored), {"content-type": view.content_type})
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pyoperator.apiserver import _status
 from pyoperator.apiserver._negotiation import JSON, YAML, Wanted, encode
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ class Representation:
         self._registry = registry
         self._clock = clock
         self._include = include or "Metadata"
+        if wanted.shape == "Table" and self._include not in {"Metadata", "Object", "None"}:
+            raise _status.bad_request(
+                f'Unable to convert to Table as requested: includeObject: Invalid value: "{include}": '
+                "must be 'Metadata', 'Object', 'None', or empty"
+            )
         self._headers_sent = False
 
     @property
@@ -72,6 +78,10 @@ class Representation:
 
     def many(self, objects: Sequence[StoredObject], list_meta: dict[str, Any]) -> bytes:
         shape = self._wanted.shape
+        if shape == "PartialObjectMetadata":
+            go_type = "unstructured.UnstructuredList" if self._kind.custom else f"core.{self._kind.list_kind}"
+            message = f"you requested PartialObjectMetadata, but the requested object is a list (*{go_type})"
+            raise _status.StatusError(406, "NotAcceptable", message)
         if shape == "Table":
             return encode(self._table(objects, list_meta), self._wanted)
         if shape:
@@ -86,7 +96,7 @@ class Representation:
 
     def _list_json(self, objects: Sequence[StoredObject], list_meta: dict[str, Any]) -> bytes:
         kind = self._kind
-        meta = _encode(list_meta)
+        meta = _encode({"continue": "", **list_meta} if kind.custom else list_meta)
         if kind.custom:
             head = b'{"apiVersion":"%b","items":[' % kind.gvk.api_version.encode()
             tail = b'],"kind":"%b","metadata":%b}' % (kind.list_kind.encode(), meta)

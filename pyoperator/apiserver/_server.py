@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import msgspec
-import structlog
 
 from pyoperator.apiserver import _status
 from pyoperator.apiserver._bootstrap import bootstrap
 from pyoperator.apiserver._crd_lifecycle import CRDLifecycle
 from pyoperator.apiserver._documents import Documents
+from pyoperator.apiserver._eviction import Evictions
+from pyoperator.apiserver._eviction_body import read_eviction
 from pyoperator.apiserver._negotiation import JSON, Wanted, decode_object, encode, negotiate
 from pyoperator.apiserver._operations import Operations
 from pyoperator.apiserver._options import ServerOptions
@@ -108,7 +109,7 @@ class APIServer:
             watch_buffer=self.options.watch_buffer,
         )
         self._writes = Writes(self.operations, self.registry)
-        self._log = structlog.get_logger("pyoperator.apiserver")
+        self._evictions = Evictions(self.operations, self.system, clock=self.clock)
         self.store.subscribe(self._note_rights)
         bootstrap(self.system)
 
@@ -132,10 +133,15 @@ class APIServer:
             response = _failure(_status.bad_request("the object is nested too deeply"))
         except Exception:
             # A fault of this server: the client gets a Status, the log the traceback.
-            self._log.exception("internal error", method=request.method, path=request.path)
+            import structlog  # slow to import, and hardly ever needed
+
+            log = structlog.get_logger("pyoperator.apiserver")
+            log.exception("internal error", method=request.method, path=request.path)
             response = _failure(
                 _status.StatusError(500, "InternalError", "Internal error occurred: see the server's log")
             )
+        if request.method == "HEAD":
+            response.body = b""
         self._definitions.settle()
         self._audit(request, response, trace, received)
         return response
@@ -155,6 +161,8 @@ class APIServer:
         decision = trace.decision = self.authorizer.authorize(user, trace.attributes)
         if not decision.allowed:
             raise forbidden(user, trace.attributes, decision.reason)
+        if request.method == "HEAD" and target.is_resource:
+            raise _status.method_not_allowed()
         if not target.is_resource:
             return self._documents.answer(request, query)
         return self._resource(request, query, target, user)
@@ -165,13 +173,21 @@ class APIServer:
             raise self._unknown(target)
         _check_scope(kind, target)
         wanted = negotiate(request.headers.get("accept", ""), pretty=query.get("pretty", "") in {"1", "true"})
+        response = self._of_kind(kind, request, query, target, user, wanted)
+        if kind.deprecation_warning:
+            response.warnings = (kind.deprecation_warning, *response.warnings)
+        return response
+
+    def _of_kind(
+        self, kind: Kind, request: APIRequest, query: dict[str, str], target: Target, user: User, wanted: Wanted
+    ) -> APIResponse:
         if kind.gvk.kind in REVIEW_KINDS:
             return self._review(kind, request, target, wanted, user)
         if target.subresource:
             special = self._special_subresource(kind, request, target, wanted)
             if special is not None:
                 return special
-        elif target.verb not in kind.verbs or (target.verb == "create" and target.name):
+        elif not _is_allowed(kind, target):
             raise _status.method_not_allowed()
         view = Representation(
             kind, wanted, self.operations, self.registry, clock=self.clock, include=query.get("includeObject", "")
@@ -208,7 +224,7 @@ class APIServer:
     def _unknown(self, target: Target) -> Exception:
         """Return what a resource that is not served answers: text where no built-in group has the version."""
         for kind in self.registry.kinds():
-            if not kind.custom and (kind.gvk.group, kind.gvk.version) == (target.group, target.version):
+            if not kind.custom and kind.gvk.group == target.group:
                 return _status.unknown_resource()
         return _status.PlainAnswer.page_not_found()
 
@@ -227,6 +243,8 @@ class APIServer:
         """Answer subresources that are no view of the object's own fields; None for those that are."""
         name, verb = target.subresource, target.verb
         if name not in kind.subresources:
+            if kind.custom:
+                raise _status.not_found(kind.gvk.group, kind.plural, target.name)
             raise self._unknown(target)
         if name == "token" and verb == "create":
             body = decode_object(request.body, request.headers.get("content-type", ""))
@@ -234,7 +252,14 @@ class APIServer:
                 target.namespace, target.name, body if isinstance(body, dict) else {}
             )
             return APIResponse(201, encode(issued, wanted), {"content-type": wanted.media_type})
-        if name in _ABSENT or name in {"binding", "eviction", "token"}:
+        if name == "eviction":
+            if verb != "create":
+                raise _status.method_not_allowed()
+            asked = read_eviction(target, dict(request.query), request.body, request.headers.get("content-type", ""))
+            done = self._evictions.evict(kind, asked)
+            return APIResponse(201, encode(done, wanted), {"content-type": wanted.media_type}, warnings=asked.warnings)
+        if name in _ABSENT or name in {"binding", "token"}:
+            self.operations.get(kind, target.namespace, target.name)
             raise _status.StatusError(
                 501,
                 "NotImplemented",
@@ -330,17 +355,31 @@ def _attributes(target: Target) -> Attributes:
     )
 
 
+def _is_allowed(kind: Kind, target: Target) -> bool:
+    """Tell whether a collection or an object, as the URL has it, knows the verb."""
+    if target.verb not in kind.verbs:
+        return False
+    match target.verb:
+        case "create":
+            return not target.name
+        case "update" | "patch":
+            return bool(target.name)
+        case "deletecollection":
+            return bool(target.namespace) or not kind.namespaced
+    return True
+
+
 def _check_scope(kind: Kind, target: Target) -> None:
     """Answer 404 for a namespaced object without its namespace, and for a cluster object inside one."""
     inside_itself = kind.storage == ("", "namespaces")
     if kind.namespaced:
         needs = bool(target.subresource) or target.verb in {"get", "create", "update", "patch", "delete"}
         if not target.namespace and needs:
-            if target.verb == "create" and not target.name:
+            if target.verb == "create" and not target.name and not kind.custom:
                 raise _status.method_not_allowed()
-            raise _status.PlainAnswer.page_not_found()
+            raise _status.PlainAnswer.page_not_found() if kind.custom else _status.unknown_resource()
     elif target.namespace and not inside_itself:
-        raise _status.PlainAnswer.page_not_found()
+        raise _status.PlainAnswer.page_not_found() if kind.custom else _status.unknown_resource()
 
 
 def _failure(error: _status.StatusError) -> APIResponse:

@@ -88,7 +88,10 @@ def _details(group: str, kind: str, name: str) -> dict[str, Any]:
 
 
 def not_found(group: str, plural: str, name: str) -> StatusError:
-    return StatusError(404, "NotFound", f'{qualified(group, plural)} "{name}" not found', _details(group, plural, name))
+    shown = name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
+    return StatusError(
+        404, "NotFound", f'{qualified(group, plural)} "{shown}" not found', _details(group, plural, name)
+    )
 
 
 def already_exists(group: str, plural: str, name: str, *, terminating: bool = False) -> StatusError:
@@ -160,7 +163,7 @@ def not_acceptable() -> StatusError:
     return StatusError(
         406,
         "NotAcceptable",
-        "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/json;stream=watch",
+        "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml",
         {},
     )
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pyoperator.apiserver._operations import Caller, DeleteOptions, WriteOptions
+from pyoperator.apiserver._caller import Caller
+from pyoperator.apiserver._operations import DeleteOptions, WriteOptions
 from pyoperator.apiserver._status import StatusError, not_found
 from pyoperator.objects import GroupVersionKind
 

@@ -56,10 +56,17 @@ class _Validation:
         found = _type_of(value)
         if found in wanted or (found == "integer" and "number" in wanted):
             return self._integer_format(schema, value, path) if found == "integer" else []
-        faults = [FieldError.type_invalid(path, found, f'{path} in body must be of type {",".join(wanted)}: "{found}"')]
         if wanted == ["integer"] and found == "number":
-            faults.append(_unplaced(f"Checked value must be of type integer (default format) in {path}"))
-        return faults
+            form = schema.get("format", "")
+            if form in _INTEGER_LIMITS:
+                said, form, found = form, f"with format {form}", "float64"
+            else:
+                said, form = "integer", "(default format)"
+            return [
+                FieldError.type_invalid(path, found, f'{path} in body must be of type {said}: "{found}"'),
+                _unplaced(f"Checked value must be of type integer {form} in {path}"),
+            ]
+        return [FieldError.type_invalid(path, found, f'{path} in body must be of type {",".join(wanted)}: "{found}"')]
 
     def _integer_format(self, schema: Mapping[str, Any], value: int, path: str) -> list[FieldError]:
         limits = _INTEGER_LIMITS.get(schema.get("format", ""))
@@ -74,26 +81,29 @@ class _Validation:
         return faults
 
     def _text(self, schema: Mapping[str, Any], value: str, path: str) -> list[FieldError]:
-        faults: list[FieldError] = []
-        if "maxLength" in schema and len(value) > schema["maxLength"]:
-            faults.append(FieldError.too_long(path, schema["maxLength"]))
-        if "minLength" in schema and len(value) < schema["minLength"]:
-            detail = f"{path} in body should be at least {schema['minLength']} chars long"
-            faults.append(FieldError.invalid(path, value, detail))
-        if "pattern" in schema:
-            try:
-                matches = compile_pattern(schema["pattern"]).search(value) is not None
-            except re.error as error:
-                faults.append(FieldError.invalid(path, value, f"{path} can't be matched: {error}"))
-            else:
-                if not matches:
-                    faults.append(FieldError.invalid(path, value, f"{path} in body should match '{schema['pattern']}'"))
+        faults = self._text_size(schema, value, path)
         form = schema.get("format")
         if form in FORMATS and not FORMATS[form](value):
             faults.append(
                 FieldError.type_invalid(path, value, f"{path} in body must be of type {form}: {_json(value)}")
             )
         return faults
+
+    def _text_size(self, schema: Mapping[str, Any], value: str, path: str) -> list[FieldError]:
+        """Check length and pattern; the server names only the first of these faults."""
+        if "maxLength" in schema and len(value) > schema["maxLength"]:
+            return [FieldError.too_long(path, schema["maxLength"])]
+        if "minLength" in schema and len(value) < schema["minLength"]:
+            detail = f"{path} in body should be at least {schema['minLength']} chars long"
+            return [FieldError.invalid(path, value, detail)]
+        if "pattern" in schema:
+            try:
+                matches = compile_pattern(schema["pattern"]).search(value) is not None
+            except re.error as error:
+                return [FieldError.invalid(path, value, f"{path} can't be matched: {error}")]
+            if not matches:
+                return [FieldError.invalid(path, value, f"{path} in body should match '{schema['pattern']}'")]
+        return []
 
     def _number(self, schema: Mapping[str, Any], value: float, path: str) -> list[FieldError]:
         faults: list[FieldError] = []

@@ -24,6 +24,7 @@ from pyoperator.apiserver.controllers._namespaces import (
     NamespaceController,
     RoleAggregationController,
 )
+from pyoperator.apiserver.controllers._nodes import EXTERNAL_ANNOTATION
 from pyoperator.apiserver.controllers._pods import EXIT_CODE_ANNOTATION, READY_ANNOTATION, PodController
 from pyoperator.apiserver.controllers._protection import ProtectionController
 from pyoperator.apiserver.controllers._replica_sets import DaemonSetController, ReplicaSetController
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXIT_CODE_ANNOTATION",
+    "EXTERNAL_ANNOTATION",
     "READY_ANNOTATION",
     "ControllerClient",
     "Controllers",

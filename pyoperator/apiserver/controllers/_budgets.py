@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyoperator.apiserver._object_selectors import selects
 from pyoperator.apiserver.controllers._client import Object, controller_reference
 from pyoperator.apiserver.controllers._engine import Controller
 from pyoperator.apiserver.controllers._kinds import (
@@ -17,7 +18,6 @@ from pyoperator.apiserver.controllers._workloads import (
     is_finished,
     is_ready,
     is_terminating,
-    selects,
     set_conditions,
     share,
     write_status,

@@ -7,8 +7,6 @@ import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from pyoperator.apiserver._status import StatusError
 
 if TYPE_CHECKING:
@@ -161,7 +159,6 @@ class Engine:
         self._controllers = tuple(controllers)
         self._failures: dict[tuple[Controller, Hashable], int] = {}
         self._syncs = self._conflicts = self._failed = 0
-        self._logger = structlog.get_logger("pyoperator.apiserver.controllers")
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -211,7 +208,9 @@ class Engine:
         self._failures[controller, key] = count + 1
         if count or not (isinstance(error, StatusError) and error.code == 409):
             self._failed += 1
-            self._logger.warning(
+            import structlog  # slow to import, and seldom needed
+
+            structlog.get_logger("pyoperator.apiserver.controllers").warning(
                 "a controller of the embedded API server failed and will try again",
                 controller=controller.name,
                 key=key,

@@ -8,6 +8,7 @@ from pyoperator.apiserver._status import StatusError
 from pyoperator.apiserver.controllers._client import Object, controller_uid, copied
 from pyoperator.apiserver.controllers._engine import Context, Controller, Delays
 from pyoperator.apiserver.controllers._kinds import CLAIM, NODE, POD, STORAGE_CLASS
+from pyoperator.apiserver.controllers._nodes import admits, is_external
 from pyoperator.apiserver.controllers._workloads import (
     SimulationOptions,
     is_finished,
@@ -31,7 +32,8 @@ class PodController(Controller):
     """Walk each pod through its life. A key is (namespace, name).
 
     Annotations on a pod steer it: ``simulation.pyoperator.dev/ready: "false"`` keeps it from becoming ready,
-    ``simulation.pyoperator.dev/exit-code: "1"`` makes a pod that runs to completion fail.
+    ``simulation.pyoperator.dev/exit-code: "1"`` makes a pod that runs to completion fail. A pod on an external node
+    (``simulation.pyoperator.dev/external: "true"``) is scheduled, and then left to whoever runs that node.
     """
 
     name = "pod-simulator"
@@ -129,7 +131,7 @@ class PodController(Controller):
 
     def sync(self, key: tuple[str, str]) -> float | None:
         pod = self.view.get(POD, *key)
-        if pod is None:
+        if pod is None or is_external(self.view.get(NODE, "", pod["spec"].get("nodeName", ""))):
             return None
         if is_terminating(pod):
             return self._stop(pod)
@@ -173,11 +175,8 @@ class PodController(Controller):
 
     def _pick_node(self, pod: Object) -> str | None:
         load: dict[str, int] = {}
-        selector = pod["spec"].get("nodeSelector") or {}
         for node in self.view.all(NODE):
-            labels = node["metadata"].get("labels") or {}
-            spec = node.get("spec") or {}
-            if not spec.get("unschedulable") and all(labels.get(key) == value for key, value in selector.items()):
+            if not (node.get("spec") or {}).get("unschedulable") and admits(node, pod["spec"]):
                 load[node["metadata"]["name"]] = 0
         owner = controller_uid(pod)
         for other in self.view.all(POD):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pyoperator.apiserver.controllers._client import Object, controller_reference
 from pyoperator.apiserver.controllers._engine import Controller
 from pyoperator.apiserver.controllers._kinds import DAEMON_SET, NODE, POD, REPLICA_SET
+from pyoperator.apiserver.controllers._nodes import admits
 from pyoperator.apiserver.controllers._workloads import (
     is_finished,
     is_ready,
@@ -122,12 +123,8 @@ class DaemonSetController(Controller):
         return None
 
     def _nodes(self, owner: Object) -> list[str]:
-        selector = (owner["spec"]["template"].get("spec") or {}).get("nodeSelector") or {}
-        return [
-            node["metadata"]["name"]
-            for node in self.view.all(NODE)
-            if selector.items() <= (node["metadata"].get("labels") or {}).items()
-        ]
+        spec = owner["spec"]["template"].get("spec") or {}
+        return [node["metadata"]["name"] for node in self.view.all(NODE) if admits(node, spec)]
 
     def _by_node(self, owner: Object) -> dict[str, Object]:
         return {

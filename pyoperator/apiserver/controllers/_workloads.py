@@ -84,26 +84,6 @@ def random_suffix(random: Randomness, length: int = 5) -> str:
     return "".join(random.choice(_ALPHABET) for _ in range(length))
 
 
-def selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str] | None) -> bool:
-    """Tell whether a label selector matches; None selects nothing, an empty one everything."""
-    if selector is None:
-        return False
-    labels = labels or {}
-    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
-        return False
-    for expression in selector.get("matchExpressions") or ():
-        key, operator, values = expression["key"], expression["operator"], expression.get("values") or ()
-        holds = {
-            "In": key in labels and labels[key] in values,
-            "NotIn": key not in labels or labels[key] not in values,
-            "Exists": key in labels,
-            "DoesNotExist": key not in labels,
-        }
-        if not holds.get(operator, False):
-            return False
-    return True
-
-
 def condition_of(obj: Mapping[str, Any], type_: str) -> Object | None:
     for condition in (obj.get("status") or {}).get("conditions") or ():
         if condition.get("type") == type_:

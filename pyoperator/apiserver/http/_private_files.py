@@ -11,14 +11,15 @@ if TYPE_CHECKING:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Replace ``path`` in one step by a file of mode 0600; its folder must exist. Raises OSError."""
+    """Replace ``path`` in one step by a file of mode 0600; its folder must exist. Raises OSError.
+
+    The disk is not waited for, which would be felt at each start: what a loss of power takes is made anew.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

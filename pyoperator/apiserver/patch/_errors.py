@@ -20,4 +20,5 @@ def inapplicable() -> PatchError:
 
 def unreadable(detail: str) -> PatchError:
     """Return the answer to a body that is not of its format."""
-    return PatchError(400, "BadRequest", f"error decoding patch: {detail}")
+    said = "unexpected end of JSON input" if "truncated" in detail else detail
+    return PatchError(400, "BadRequest", f"error decoding patch: {said}")

@@ -38,7 +38,7 @@ class _Merge:
         if directive == "delete":
             return {}
         if directive not in (None, "merge"):
-            raise _faulty(f"unknown patch type: {directive} in map")
+            raise _faulty(f"unknown patch type: {directive} in map: {_as_go(patch)}")
         if _RETAIN in patch:
             kept = patch[_RETAIN]
             if not isinstance(kept, list):
@@ -113,7 +113,7 @@ class _Merge:
 
     def _key(self, entry: dict[str, Any], merge_key: str) -> Any:
         if merge_key not in entry:
-            raise _faulty(f"map: {entry} does not contain declared merge key: {merge_key}")
+            raise _faulty(f"map: {_as_go(entry)} does not contain declared merge key: {merge_key}")
         return entry[merge_key]
 
     def _plain(self, value: Any) -> Any:
@@ -143,7 +143,19 @@ def _arrange(merged: list[Any], key: Any, wanted: list[Any], before: list[Any]) 
 
 
 def _faulty(detail: str) -> PatchError:
-    return PatchError(400, "BadRequest", detail)
+    # The real server takes it for a fault of its own.
+    return PatchError(500, "", detail)
+
+
+def _as_go(value: Any) -> str:
+    """Print a value as Go's %v does, which is what the message has."""
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{key}:{_as_go(value[key])}" for key in sorted(value)) + "]"
+    if isinstance(value, list):
+        return "[" + " ".join(_as_go(entry) for entry in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "<nil>" if value is None else str(value)
 
 
 def _invalid(key: str, wanted: str, value: Any) -> PatchError:

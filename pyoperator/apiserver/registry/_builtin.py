@@ -112,7 +112,11 @@ def builtin_kind(row: Row, rules: Rules | None = None) -> BuiltinKind:
         storage_version="v1",
         scale_paths=_SCALE if "scale" in row.subresources.split() else None,
         rules=rules,
+        deprecation_warning=_DEPRECATED.get((row.group, row.kind), ""),
     )
+
+
+_DEPRECATED = {("", "Endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
 
 
 _SCALE = (".spec.replicas", ".status.replicas", ".spec.selector")

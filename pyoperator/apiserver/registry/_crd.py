@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from pyoperator.apiserver._metadata_rules import label_1035_faults, subdomain_faults
+from pyoperator.apiserver._name_rules import label_1035_faults, subdomain_faults
 from pyoperator.apiserver.registry._jsonpath import JSONPathError, parse
 from pyoperator.apiserver.registry.kinds import Rules
 from pyoperator.objects import format_time

@@ -81,10 +81,14 @@ class CustomKind(Kind):
     def _replicas(self, obj: Object) -> list[FieldError]:
         if self.scale_paths is None:
             return []
-        text = first_text(self.scale_paths[0], obj)
-        if text.lstrip("-").isdigit() and int(text) < 0:
-            return [FieldError.invalid(self.scale_paths[0], int(text), "should be a non-negative integer")]
-        return []
+        faults: list[FieldError] = []
+        for path in self.scale_paths[:2]:
+            value, fault = _replica_count(path, obj)
+            if fault:
+                faults.append(FieldError.invalid(path, 0, f"{path} accessor error: {fault}"))
+            elif value < 0:
+                faults.append(FieldError.invalid(path, value, "should be a non-negative integer"))
+        return faults
 
     def unknown_fields(self, obj: Object) -> list[str]:
         if self.preserve_unknown:
@@ -107,6 +111,35 @@ class CustomKind(Kind):
             prune(self.structural, view)
         apply_defaults(self._body, view)
         return view
+
+
+_GO_TYPES = {str: "string", bool: "bool", float: "float64", list: "[]interface {}", dict: "map[string]interface {}"}
+
+
+def _replica_count(path: str, obj: Object) -> tuple[int, str]:
+    """Return the number at a scale path (0 when nothing is there), and what keeps it from being read."""
+    value: Any = obj
+    for name in path.strip(".").split("."):
+        if not isinstance(value, dict):
+            return 0, f"{_as_go(value)} is of the type {_go_type(value)}, expected map[string]interface{{}}"
+        if value.get(name) is None:
+            return 0, ""
+        value = value[name]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value, ""
+    return 0, f"{_as_go(value)} is of the type {_go_type(value)}, expected int64"
+
+
+def _go_type(value: Any) -> str:
+    return _GO_TYPES.get(type(value), "int64")
+
+
+def _as_go(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + " ".join(_as_go(entry) for entry in value) + "]"
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{key}:{_as_go(value[key])}" for key in sorted(value)) + "]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def custom_kinds(crd: Object) -> list[CustomKind]:

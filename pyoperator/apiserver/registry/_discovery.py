@@ -118,6 +118,10 @@ def _group(group: str, versions: dict[str, list[Kind]]) -> Object:
     return {"name": group, "versions": named, "preferredVersion": named[0]}
 
 
+# The real server's order, which kubectl shows.
+_CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+
+
 def _resources(group: str, version: str, kinds: Iterable[Kind]) -> Object:
     resources: list[Object] = []
     for kind in sorted(kinds, key=lambda kind: kind.plural):
@@ -128,14 +132,14 @@ def _resources(group: str, version: str, kinds: Iterable[Kind]) -> Object:
             "singularName": kind.singular,
             "namespaced": kind.namespaced,
             "kind": kind.gvk.kind,
-            "verbs": sorted(kind.verbs),
+            "verbs": list(_CUSTOM_VERBS) if kind.custom else sorted(kind.verbs),
         }
         if kind.short_names:
             resource["shortNames"] = list(kind.short_names)
         if kind.categories:
             resource["categories"] = list(kind.categories)
         resources.append(resource)
-        resources += [_subresource(kind, name) for name in sorted(kind.subresources)]
+        resources += [_subresource(kind, name) for name in sorted(kind.subresources, reverse=kind.custom)]
     document: Object = {"kind": "APIResourceList", "apiVersion": "v1"}
     document["groupVersion"] = f"{group}/{version}" if group else version
     document["resources"] = resources

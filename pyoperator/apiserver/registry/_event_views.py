@@ -26,4 +26,8 @@ def events_to_core(obj: Object) -> Object:
 
 def core_to_events(obj: Object) -> Object:
     """Return the ``events.k8s.io/v1`` view of a stored Event."""
-    return {_BACK.get(key, key): value for key, value in obj.items()} | {"apiVersion": "events.k8s.io/v1"}
+    view = {_BACK.get(key, key): value for key, value in obj.items()} | {"apiVersion": "events.k8s.io/v1"}
+    for name in ("reportingController", "reportingInstance"):
+        if view.get(name) == "":
+            del view[name]  # v1 shows empty texts here, this version leaves them out
+    return view

@@ -1,7 +1,7 @@
-"""OpenAPI documents: v3 as an index and a document per group and version, v2 as one document; both in JSON only.
+"""OpenAPI documents: v3 as an index and a document per group and version, v2 as one document.
 
 Good for ``kubectl explain``, ``edit``, client-side validation, and for finding out that the server validates fields.
-Protobuf, which kubectl asks of v2 first, is declined with 406, upon which it takes v3.
+In JSON; v2 in protobuf as well, the only form in which kubectl reads it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 
 from pyoperator.apiserver.registry._builtin import BuiltinKind
 from pyoperator.apiserver.registry._builtin_schemas import builtin_schemas
+from pyoperator.apiserver.registry._openapi_protobuf import ASKED_AS, MEDIA_TYPE, encode_v2
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,6 +60,9 @@ class OpenAPI:
         path = path.rstrip("/")
         if path not in ("/openapi/v2", "/openapi/v3") and not path.startswith("/openapi/v3/"):
             return None
+        if path == "/openapi/v2" and _first_media(accept) in {ASKED_AS, MEDIA_TYPE}:
+            body, digest = self._render("v2.pb", kinds)
+            return 200, MEDIA_TYPE, body, {"Etag": f'"{digest}"', "Vary": "Accept"}
         if not _accepts_json(accept):
             return 406, "", b"", {}
         name = path.removeprefix("/openapi/")
@@ -84,10 +88,17 @@ class OpenAPI:
     def _render(self, name: str, kinds: Sequence[Kind]) -> tuple[bytes, str]:
         found = self._documents.get(name)
         if found is None:
-            document = _v2(kinds) if name == "v2" else _v3(name.removeprefix("v3/"), kinds)
-            body = msgspec.json.encode(document)
+            if name == "v2.pb":
+                body = encode_v2(_v2(kinds))
+            else:
+                document = _v2(kinds) if name == "v2" else _v3(name.removeprefix("v3/"), kinds)
+                body = msgspec.json.encode(document)
             found = self._documents[name] = (body, hashlib.sha256(body).hexdigest().upper())
         return found
+
+
+def _first_media(accept: str) -> str:
+    return accept.partition(",")[0].partition(";")[0].strip()
 
 
 def _accepts_json(accept: str) -> bool:

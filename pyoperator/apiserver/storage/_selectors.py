@@ -92,6 +92,9 @@ def parse_label_selector(text: str) -> LabelSelector:
     return LabelSelector(tuple(_LabelParser(text).parse()))
 
 
+_OPERATORS = frozenset({"=", "==", "!=", ",", "(", ")", ">", "<"})
+
+
 class _LabelParser:
     def __init__(self, text: str) -> None:
         self._text = text
@@ -115,6 +118,8 @@ class _LabelParser:
         return token
 
     def parse(self) -> list[Requirement]:
+        if self._peek() in _OPERATORS:
+            raise SelectorError(f"found '{self._peek()}', expected: !, identifier, or 'end of string'")
         found = [self._requirement()]
         while self._peek() == ",":
             self._next()
@@ -142,14 +147,14 @@ class _LabelParser:
             value = self._value()
             if not value.lstrip("-").isdigit():
                 raise SelectorError(
-                    f"values[0][{key}]: Invalid value: \"{value}\": for 'Gt', 'Lt' operators, the value must be an integer"
+                    f"unable to parse requirement: values[0]: Invalid value: \"{value}\": for 'Gt', 'Lt' operators, the value must be an integer"
                 )
             return Requirement(key, "gt" if operator == ">" else "lt", frozenset([value]))
         raise SelectorError(f"unable to parse requirement: found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
 
     def _key(self) -> str:
         key = self._next()
-        if not key or key in {"=", "==", "!=", ",", "(", ")", ">", "<", "!"}:
+        if not key or key in _OPERATORS or key == "!":
             raise SelectorError(f"unable to parse requirement: found '{key}', expected: identifier")
         prefix, slash, name = key.rpartition("/")
         if not _LABEL_NAME.fullmatch(name) or len(name) > 63 or (slash and not _LABEL_PREFIX.fullmatch(prefix)):
@@ -165,7 +170,7 @@ class _LabelParser:
             return ""
         value = self._next()
         if value in {"=", "==", "!=", "(", ")", ">", "<", "!"}:
-            raise SelectorError(f"found '{value}', expected: identifier")
+            raise SelectorError(f"unable to parse requirement: found '{value}', expected: identifier")
         return _checked_value(value)
 
     def _values(self) -> frozenset[str]:

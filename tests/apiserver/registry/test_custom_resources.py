@@ -158,6 +158,7 @@ def test_faults(registry: Registry) -> None:
     kind = served(registry)
     result = kind.prepare_create(app(replicas="x", tier=5), CONTEXT)
     assert sorted(str(fault) for fault in kind.validate(result, None)) == [
+        ".spec.replicas: Invalid value: 0: .spec.replicas accessor error: x is of the type string, expected int64",
         'spec.replicas: Invalid value: "string": spec.replicas in body must be of type integer: "string"',
         'spec.tier: Invalid value: "integer": spec.tier in body must be of type string: "integer"',
     ]
@@ -343,4 +344,4 @@ def test_table(registry: Registry) -> None:
     assert table["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
     beta = registry.table(served(registry, "v1beta1"), [obj], now=1767225600, include_object="None")
     assert [column["name"] for column in beta["columnDefinitions"]] == ["Name", "Age"]
-    assert beta["rows"] == [{"cells": ["a", "0s"]}]
+    assert beta["rows"] == [{"cells": ["a", "0s"], "object": None}]

@@ -127,9 +127,60 @@ def test_references_lead_somewhere(registry: Registry, path: str) -> None:
     assert targets(document) <= set(schemas)
 
 
-def test_protobuf_is_declined(registry: Registry) -> None:
+def test_v2_in_protobuf_names_every_definition(registry: Registry) -> None:
     accept = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-    assert registry.openapi("/openapi/v2", accept) == (406, "", b"", {})
+    described = registry.openapi("/openapi/v2", accept)
+    assert described is not None
+    status, content_type, body, _ = described
+    assert (status, content_type) == (200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf")
+    plain = registry.openapi("/openapi/v2")
+    assert plain is not None
+    document = json.loads(plain[2])
+    wanted = set(document["definitions"])
+    (definitions,) = [value for number, value in _fields(body) if number == 9]
+    named = {dict(_fields(entry))[1].decode(): dict(_fields(entry)).get(2, b"") for _, entry in _fields(definitions)}
+    assert set(named) == wanted
+    properties = dict(_fields(named["com.example.v1.App"]))[25]
+    assert {dict(_fields(entry))[1] for _, entry in _fields(properties)} >= {b"spec", b"status", b"metadata"}
+
+
+def _fields(data: bytes) -> list[tuple[int, bytes]]:
+    """Take a message apart; of its fields only the texts and messages."""
+    found: list[tuple[int, bytes]] = []
+    at = 0
+
+    def number() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(data):
+        tag = number()
+        match tag & 7:
+            case 2:
+                size = number()
+                found.append((tag >> 3, data[at : at + size]))
+                at += size
+            case 1:
+                at += 8
+            case _:
+                number()
+    return found
+
+
+def test_protobuf_of_v3_is_declined(registry: Registry) -> None:
+    assert registry.openapi("/openapi/v3", "application/com.github.proto-openapi.spec.v3@v1.0+protobuf") == (
+        406,
+        "",
+        b"",
+        {},
+    )
     unknown = registry.openapi("/openapi/v3/apis/nope/v1")
     assert unknown is not None
     assert unknown[0] == 404

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyoperator.apiserver._metadata_rules import qualified_name_faults
+from pyoperator.apiserver._name_rules import qualified_name_faults
 from pyoperator.apiserver.registry.kinds._rules import Rules, at, fields
 from pyoperator.schema import FieldError
 

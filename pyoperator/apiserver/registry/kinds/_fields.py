@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from pyoperator.apiserver._metadata_rules import label_faults, label_value_faults, qualified_name_faults
+from pyoperator.apiserver._name_rules import label_faults, label_value_faults, qualified_name_faults
 from pyoperator.schema import FieldError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import base64
 import binascii
 from typing import TYPE_CHECKING, Any
 
-from pyoperator.apiserver._metadata_rules import qualified_name_faults
+from pyoperator.apiserver._name_rules import qualified_name_faults
 from pyoperator.apiserver.registry._kind import MalformedObject
 from pyoperator.apiserver.registry.kinds._fields import config_keys, non_negative, one_of
 from pyoperator.apiserver.registry.kinds._rules import Rules, fields
@@ -65,8 +65,11 @@ def _check_config_map(obj: Object, old: Object | None) -> list[FieldError]:
     ]
     size = sum(len(value.encode()) for value in data.values()) + sum(_decoded_size(text) for text in binary.values())
     if size > _SIZE_LIMIT:
-        faults.append(FieldError.too_long("", _SIZE_LIMIT))
+        faults.append(FieldError.too_long("[]", _SIZE_LIMIT))
     return [*faults, *_locked(obj, old, "data", "binaryData")]
+
+
+_ACCOUNT = "kubernetes.io/service-account.name"
 
 
 def _default_secret(obj: Object) -> None:
@@ -88,6 +91,8 @@ def _check_secret(obj: Object, old: Object | None) -> list[FieldError]:
     faults += [FieldError.required(f"data[{key}]") for key in _NEEDED_KEYS.get(kind, ()) if key not in data]
     if kind == "kubernetes.io/basic-auth" and not {"username", "password"} & set(data):
         faults += [FieldError.required(f"data[{key}]") for key in ("username", "password")]
+    if kind == "kubernetes.io/service-account-token" and not (obj["metadata"].get("annotations") or {}).get(_ACCOUNT):
+        faults.append(FieldError.required(f"metadata.annotations[{_ACCOUNT}]"))
     if old is not None and kind != old.get("type"):
         faults.append(FieldError.invalid("type", kind, "field is immutable"))
     return [*faults, *_locked(obj, old, "data")]

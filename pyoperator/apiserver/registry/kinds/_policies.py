@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pyoperator.apiserver._metadata_rules import subdomain_faults
+from pyoperator.apiserver._name_rules import subdomain_faults
 from pyoperator.apiserver.registry.kinds._fields import count_or_percent, label_selector, one_of
 from pyoperator.apiserver.registry.kinds._rules import Rules
 from pyoperator.schema import FieldError
@@ -120,6 +120,10 @@ def _check_budget(obj: Object, old: Object | None) -> list[FieldError]:
         if spec.get(name) is not None:
             faults += count_or_percent(spec[name], f"spec.{name}")
     faults += label_selector(spec.get("selector") or {}, "spec.selector")
+    for name in ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"):
+        count = obj["status"].get(name, 0)
+        if count < 0:
+            faults.append(FieldError.invalid(f"status.{name}", count, "must be greater than or equal to 0"))
     return [*faults, *one_of(spec, "spec", "unhealthyPodEvictionPolicy", ("AlwaysAllow", "IfHealthyBudget"))]
 
 

@@ -236,7 +236,7 @@ def _default_slice(obj: Object) -> None:
 def _check_slice(obj: Object, old: Object | None) -> list[FieldError]:
     if not obj.get("addressType"):
         return [FieldError.required("addressType")]
-    faults = [*one_of(obj, "", "addressType", ("IPv4", "IPv6", "FQDN"))]
+    faults = [*one_of(obj, "", "addressType", ("FQDN", "IPv4", "IPv6"))]
     if old is not None and obj["addressType"] != old.get("addressType"):
         faults.append(FieldError.invalid("addressType", obj["addressType"], "field is immutable"))
     return faults

@@ -226,6 +226,8 @@ def _check_daemon_set(obj: Object, old: Object | None) -> list[FieldError]:
     faults = [*_check_template(spec)]
     if spec.get("selector") is None:
         faults = [fault for fault in faults if fault.field != "spec.selector"]
+    if spec.get("selector") == {}:
+        faults.append(FieldError.invalid("spec.selector", {}, "empty selector is invalid for daemonset"))
     kind = spec["updateStrategy"]["type"]
     if kind not in ("RollingUpdate", "OnDelete"):
         value = {"Type": kind, "RollingUpdate": None}
