@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 import msgspec
 from pydantic import ValidationError
 
-from pyoperator.objects._custom_resource import CustomResource
+from pyoperator.objects._custom_resource import CustomResource, notice_edits
 from pyoperator.objects._kinds import GroupVersionKind
 from pyoperator.objects._unstructured import Unstructured
 
@@ -87,10 +87,9 @@ class CustomResourceCodec(Generic[CR]):
         return obj
 
     def encode(self, obj: CR) -> bytes:
-        # model_fields_set is what was set; metadata is made by default_factory and then edited in place.
         obj.api_version = self._api_version
         obj.kind = self.resource.gvk.kind
-        obj.metadata = obj.metadata
+        notice_edits(obj)
         return obj.__pydantic_serializer__.to_json(obj, exclude_unset=True, by_alias=True)
 
 

@@ -12,7 +12,7 @@ from pyoperator.objects._kinds import GroupVersionKind, ResourceKind
 from pyoperator.objects._metadata import Metadata, ObjectKey, OwnerReference
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class Model(BaseModel):
@@ -21,6 +21,42 @@ class Model(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="allow", serialize_by_alias=True, protected_namespaces=()
     )
+
+
+_EMPTY = (list, dict, set)
+
+
+def notice_edits(model: BaseModel) -> None:
+    """Count fields as set that were edited in place: ``status.conditions.append(...)`` on a list made by default.
+
+    pydantic notices assignments only, and what does not count as set is not written: the edit would be lost in silence.
+    Recursive; a field that equals its default stays unset.
+    """
+    fields, known = model.__pydantic_fields_set__, type(model).__pydantic_fields__
+    for name, value in model.__dict__.items():
+        for inner in _models_in(value):
+            notice_edits(inner)
+        if name in fields or name not in known or not isinstance(value, BaseModel | dict | list | set):
+            continue  # what can't be edited in place was assigned, and counts
+        field_ = known[name]
+        if not value and field_.default_factory in _EMPTY:
+            continue  # by far the most frequent case
+        if field_.default_factory_takes_validated_data:
+            default: Any = None
+        else:
+            default = field_.get_default(call_default_factory=True)
+        if value != default:
+            fields.add(name)
+
+
+def _models_in(value: Any) -> Iterable[BaseModel]:
+    if isinstance(value, BaseModel):
+        return (value,)
+    if isinstance(value, list):
+        return (item for item in value if isinstance(item, BaseModel))
+    if isinstance(value, dict):
+        return (item for item in value.values() if isinstance(item, BaseModel))
+    return ()
 
 
 class OwnerReferenceModel(Model):
@@ -123,7 +159,7 @@ class CustomResource(Model):
     ``spec: PostgresSpec`` and ``status: PostgresStatus | None = None``. The kind defaults to the class name, the plural
     to the lower-cased kind + "s". ``scale_paths`` = (specReplicasPath, statusReplicasPath, labelSelectorPath or "").
 
-    Unknown fields are kept. Written is what was set (explicitly, or read from the server), never a default.
+    Unknown fields are kept. Written is what was set (explicitly, by an edit in place, or by the server), never a default.
     """
 
     options: ClassVar[ResourceOptions]

@@ -21,6 +21,7 @@ from pyoperator.objects import (
     Unstructured,
     metadata_of,
     partial_metadata,
+    set_condition,
 )
 
 
@@ -68,6 +69,20 @@ def test_defaults_are_seen_and_not_written() -> None:
     written = json.loads(codec.encode(widget))
     assert written["spec"] == {**WIRE["spec"], "names": ["x"]}  # type: ignore[dict-item]
     assert written["metadata"]["labels"] == {"k": "v"}
+
+
+def test_edits_in_place_are_written() -> None:
+    codec = Scheme().codec(Widget)
+    widget = codec.decode(json.dumps(WIRE).encode())
+    widget.spec.names.append("x")
+    widget.metadata.labels["k"] = "v"
+    widget.status = WidgetStatus()
+    set_condition(widget.status.conditions, Condition(type="Ready", status="True", reason="Up"), now=0.0)
+    written = json.loads(codec.encode(widget))
+    assert written["spec"]["names"] == ["x"]
+    assert written["metadata"]["labels"] == {"k": "v"}
+    assert [entry["type"] for entry in written["status"]["conditions"]] == ["Ready"]
+    assert "finalizers" not in written["metadata"]
 
 
 def test_a_new_object_carries_its_kind() -> None:
