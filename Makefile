@@ -10,6 +10,9 @@ RENEW_DEADLINE ?= 10
 RETRY_PERIOD ?= 2
 REPLICAS ?= 3
 OBJECTS ?= 50
+IMG ?= controller:latest
+KUBECTL ?= kubectl
+DOCKER ?= docker
 LAB = $(BIN)/python -m pyoperator lab
 LAB_FLAGS = --replicas $(REPLICAS) --lease-duration $(LEASE_DURATION) --renew-deadline $(RENEW_DEADLINE) \
   --retry-period $(RETRY_PERIOD) --project examples/postgres-operator/lab.yaml
@@ -74,10 +77,55 @@ conformance: $(STAMP) ## The same requests to the embedded server and, with PYOP
 bench: $(STAMP) ## Benchmarks of this library (see benchmarks/)
 	$(BIN)/python -m benchmarks
 
+.PHONY: e2e-real
+e2e-real: $(STAMP) ## The operator as processes against a real kube-apiserver (see scripts/e2e-real)
+	@PYTHON=$(BIN)/python scripts/e2e-real
+
+.PHONY: packaging
+packaging: $(STAMP) ## Build the packages, install them into empty environments, run the Dockerfile's steps (downloads)
+	$(BIN)/python -m pytest tests/deploy -m packaging -p no:xdist
+
+# Whatever changes a cluster says first which one. The image is set in a copy: the files in config/ stay as they are.
+define REACH
+	@command -v $(KUBECTL) >/dev/null || { echo "make: needs kubectl: install it, or say KUBECTL=/path/to/kubectl" >&2; exit 2; }
+	@context=$$($(KUBECTL) config current-context 2>/dev/null) || { echo "make: kubectl has no current context: choose one (kubectl config use-context NAME), or set KUBECONFIG" >&2; exit 2; }; \
+	$(KUBECTL) version --request-timeout=10s >/dev/null 2>&1 || { echo "make: the cluster of context $$context does not answer: kubectl version tells why" >&2; exit 2; }; \
+	echo "$@: context $$context"
+endef
+
+.PHONY: install
+install: ## Install the CRDs into the current context's cluster
+	$(REACH)
+	@$(KUBECTL) apply -k config/crd
+
+.PHONY: uninstall
+uninstall: ## Remove the CRDs, and with them every Postgres
+	$(REACH)
+	@$(KUBECTL) delete --ignore-not-found -k config/crd
+
+.PHONY: deploy
+deploy: ## Apply config/default (three replicas, highly available) with the image IMG
+	$(REACH)
+	@KUBECTL=$(KUBECTL) scripts/deploy $(IMG)
+
+.PHONY: undeploy
+undeploy: ## Remove what deploy has applied, but for the CRDs (uninstall removes them)
+	$(REACH)
+	@KUBECTL=$(KUBECTL) scripts/deploy --delete
+
+.PHONY: docker-build
+docker-build: ## Build the operator's image as IMG
+	@command -v $(DOCKER) >/dev/null || { echo "make: needs docker to build an image: install it, or say DOCKER=podman" >&2; exit 2; }
+	@$(DOCKER) info >/dev/null 2>&1 || { echo "make: $(DOCKER) is there, but its engine does not answer: start it ($(DOCKER) info tells why)" >&2; exit 2; }
+	$(DOCKER) build --tag $(IMG) .
+
+COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
+
 .PHONY: lock
-lock: ## Resolve requirements/dev.lock anew (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
-	  --group dev --all-extras pyproject.toml --output-file requirements/dev.lock
+lock: ## Resolve requirements/*.lock anew (needs uv)
+	$(COMPILE) --group dev --all-extras pyproject.toml --output-file requirements/dev.lock
+	$(COMPILE) --constraints requirements/dev.lock pyproject.toml --output-file requirements/runtime.lock
+	echo "hatchling>=1.27" | $(COMPILE) --constraints requirements/dev.lock - --output-file requirements/build.lock
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches

@@ -63,12 +63,12 @@ def of_informers(informers: Iterable[Informer]) -> Iterator[Permission]:
 
 
 def of_election(config: ElectionConfig) -> Iterator[Permission]:
-    """Yield what an election needs; without list and watch it polls, and hand-over takes longer."""
+    """Yield what an election needs; without watch it polls, and hand-over takes longer."""
     lease = Permission("coordination.k8s.io", "leases", ("get", "update"), config.namespace, config.name)
     yield lease
     # RBAC can't limit create to a name.
     yield replace(lease, verbs=("create",), name="")
-    yield replace(lease, verbs=("list", "watch"), required=False)
+    yield replace(lease, verbs=("watch",), required=False)
 
 
 class PermissionCheck:

@@ -51,6 +51,7 @@ class Settings:
     renew_deadline: float
     retry_period: float
     metrics_bind_address: str
+    metrics_cert_path: str | None
     health_probe_bind_address: str
     kubeconfig: str | None
     context: str | None
@@ -63,6 +64,7 @@ def build_manager(settings: Settings) -> Manager:
     manager = Manager(
         Configuration.load(kubeconfig=settings.kubeconfig, context=settings.context),
         metrics_bind_address=settings.metrics_bind_address,
+        metrics_certificate=certificate_files(settings.metrics_cert_path),
         health_probe_bind_address=settings.health_probe_bind_address,
         leader_election=settings.leader_elect,
         leader_election_id=settings.leader_election_id,
@@ -76,6 +78,11 @@ def build_manager(settings: Settings) -> Manager:
     )
     add_operator(manager, max_concurrent_reconciles=settings.max_concurrent_reconciles)
     return manager
+
+
+def certificate_files(folder: str | None) -> tuple[str, str] | None:
+    """Return certificate and key in a folder, under the names that a Secret of the type kubernetes.io/tls gives them."""
+    return None if folder is None else (f"{folder}/tls.crt", f"{folder}/tls.key")
 
 
 def cache_configuration(namespaces: tuple[str, ...] = ()) -> CacheConfiguration:
@@ -128,6 +135,9 @@ def _cluster_of(child: Entry) -> Iterable[Request]:
 @click.option("--renew-deadline", type=Duration(), default="10s", help="How long the leader may fail to renew.")
 @click.option("--retry-period", type=Duration(), default="2s", help="Time between attempts.")
 @click.option("--metrics-bind-address", default=":8080", help="Address of /metrics; 0 turns it off.")
+@click.option(
+    "--metrics-cert-path", default=None, help="Folder with tls.crt and tls.key: metrics are served over HTTPS."
+)
 @click.option("--health-probe-bind-address", default=":8081", help="Address of /healthz and /readyz; 0 turns it off.")
 @click.option(
     "--kubeconfig",
