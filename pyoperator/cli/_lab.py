@@ -64,7 +64,8 @@ def lab() -> None: ...
 @lab.command(help="Start the API server and the replicas and show what they do, until Ctrl-C.")
 @_scale_options
 @click.option("--plain", is_flag=True, help="Lines of changes, also on a terminal.")
-def run(*, project: Path, plain: bool, **scale: Any) -> None:
+@click.option("--duration", type=_Duration(), help="End by itself after that time.")
+def run(*, project: Path, plain: bool, duration: float | None, **scale: Any) -> None:
     from pyoperator.testing.lab import LabError, Project, run_lab
 
     stop = _Stop()
@@ -72,7 +73,8 @@ def run(*, project: Path, plain: bool, **scale: Any) -> None:
         found, size = Project.read(project), _scale(**scale)
         live = sys.stdout.isatty() and not plain
         with asyncio.Runner() as runner:
-            runner.run(stop.over(run_lab(found, size, live=live, write=_write, hurry=stop.hurries)))
+            work = run_lab(found, size, live=live, write=_write, hurry=stop.hurries, duration=duration)
+            runner.run(stop.over(work))
     except LabError as error:
         _fail("run", str(error))
     _write("stopped: replicas first, the server last; nothing is left running")

@@ -33,7 +33,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 def changed(folder: Path, **changes: Any) -> Path:
     """Write the example's project with other values, and with full paths."""
     document = yaml.safe_load(PROJECT.read_text())
-    for what in ("crds", "rbac", "samples"):
+    for what in ("crds", "rbac", "manager", "samples"):
         document[what] = [str(PROJECT.parent / pattern) for pattern in document[what]]
     path = folder / "lab.yaml"
     path.write_text(yaml.safe_dump({**document, **changes}))

@@ -96,18 +96,16 @@ class Demo:
         await leader.process.wait()
 
     async def _roll(self) -> None:
-        """Replace all, one after the other, as a Deployment with maxSurge 1 and maxUnavailable 0 does."""
+        """Let the Deployment replace all, one after the other: ``kubectl rollout restart``."""
         self._timeline.note("rolling update of all replicas")
-        for old in self._lab.replicas:
-            new = await self._lab.start_replica(old.slot)
-            await self._reach(f"{new.name} is ready", _ready(new), _START_WITHIN)
-            led = self._lab.leader() is old
-            old.retired = True
-            old.terminate(rolling=True)
-            self._timeline.note(f"SIGTERM to {'the leader ' if led else ''}{old.name}")
-            if led:
-                await self._taken_over(old)
-            await old.process.wait()
+        before = {replica.name for replica in self._lab.replicas}
+        await self._lab.roll()
+
+        def rolled(snapshot: Snapshot) -> bool:
+            names = {replica.name for replica in snapshot.replicas}
+            return not names & before and self._all_ready(snapshot) and snapshot.leader is not None
+
+        await self._reach("the rolling update is done", rolled, _START_WITHIN)
 
     async def _taken_over(self, former: Replica) -> None:
         def reached(snapshot: Snapshot) -> bool:
@@ -133,8 +131,7 @@ class Demo:
             self._timeline.note(f"NOT within {within:.0f} s: {what}")
 
     def _all_ready(self, snapshot: Snapshot) -> bool:
-        ready = {replica.slot for replica in snapshot.replicas if replica.state == "ready"}
-        return len(ready) == self._scale.replicas
+        return sum(replica.state == "ready" for replica in snapshot.replicas) >= self._scale.replicas
 
     def _everything_settled(self, snapshot: Snapshot) -> bool:
         return len(snapshot.objects) == self._wanted and _all_settled(snapshot)
@@ -184,13 +181,6 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncGenerator[asyncio.Tas
         task = group.create_task(work)
         yield task
         task.cancel()
-
-
-def _ready(replica: Replica) -> Callable[[Snapshot], bool]:
-    def reached(snapshot: Snapshot) -> bool:
-        return any(view.name == replica.name and view.state == "ready" for view in snapshot.replicas)
-
-    return reached
 
 
 def _all_settled(snapshot: Snapshot) -> bool:

@@ -25,25 +25,25 @@ _ESTABLISHED_WITHIN = 10.0
 async def install(client: Client, project: Project) -> None:
     """Create all but the samples, and wait for the CRDs; raises LabError naming what was refused."""
     for name in dict.fromkeys((project.lease.namespace, project.namespace)):
-        await _create(client, Unstructured.new(_NAMESPACE, name))
+        await create(client, Unstructured.new(_NAMESPACE, name))
     crds = project.manifests("crds")
     for crd in crds:
-        await _create(client, crd)
+        await create(client, crd)
     for crd in crds:
         await _wait_established(client, crd.name)
     for role in project.manifests("rbac"):
         namespace = role.namespace or project.lease.namespace
         if role.gvk.kind == "Role":
             role.metadata["namespace"] = namespace
-        await _create(client, role)
+        await create(client, role)
         if role.gvk.kind in {"Role", "ClusterRole"}:
-            await _create(client, binding_of(role))
+            await create(client, binding_of(role))
 
 
 async def apply_samples(client: Client, project: Project) -> list[Unstructured]:
     """Create the samples and return them as the server keeps them; raises LabError."""
     samples = project.manifests("samples")
-    return [await _create(client, in_namespace(sample, project)) for sample in samples]
+    return [await create(client, in_namespace(sample, project)) for sample in samples]
 
 
 def in_namespace(obj: Unstructured, project: Project) -> Unstructured:
@@ -64,7 +64,7 @@ def binding_of(role: Unstructured) -> Unstructured:
     return Unstructured.new(GroupVersionKind(_RBAC, "v1", f"{kind}Binding"), name, role.namespace, **binding)
 
 
-async def _create(client: Client, obj: Unstructured) -> Unstructured:
+async def create(client: Client, obj: Unstructured) -> Unstructured:
     try:
         return await client.create(obj)
     except AlreadyExists:

@@ -12,20 +12,22 @@ from typing import TYPE_CHECKING, TypeVar
 from pyoperator.client import AiohttpTransport, ApiError, Client, Configuration, ConfigurationError, TransportError
 from pyoperator.clock import Randomness, SystemClock
 from pyoperator.testing.lab._errors import LabError
-from pyoperator.testing.lab._folder import LabFolder
+from pyoperator.testing.lab._folder import LabFolder, remove_abandoned
 from pyoperator.testing.lab._install import apply_samples, install
+from pyoperator.testing.lab._kubelet import Kubelet
 from pyoperator.testing.lab._replica import start_replica
 from pyoperator.testing.lab._server import start_server
 from pyoperator.testing.lab._watcher import LabWatcher
+from pyoperator.testing.lab._workload import install_nodes, install_workload, restart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
     from pathlib import Path
     from types import TracebackType
     from typing import Any, Self
 
     from pyoperator.clock import Clock
-    from pyoperator.objects import Unstructured
+    from pyoperator.objects import ObjectKey, Unstructured
     from pyoperator.testing.lab._process import LabProcess
     from pyoperator.testing.lab._project import Project
     from pyoperator.testing.lab._replica import Replica
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-RESTART_DELAY = 1.0
-"""Seconds until a replica that ended is started again."""
+_STARTED_WITHIN = 30.0
+"""Seconds until the Deployment's pods must have their processes; it takes less than one."""
 _REPLICA_PATIENCE = 8.0
 """Seconds that a replica has to stop by itself: a reconcile in flight, the release of the Lease."""
 _SERVER_PATIENCE = 4.0
@@ -46,10 +48,11 @@ _USAGE = 2
 class Lab:
     """``async with Lab(project, scale) as lab``: the server runs and holds CRDs, permissions and samples.
 
-    Then :meth:`start_replicas`. A replica that ends is started again after a second, by a new user, unless it was
-    retired; one that ends with exit code 2 ends the lab, and so does the server (:meth:`watch_over`). Leaving stops
-    replicas first (the leader last, so that nobody takes over for a moment), then the server, and removes the folder.
-    ``tell`` hears of starts and ends, one line each.
+    Then :meth:`start_replicas`: they are pods of a Deployment, on nodes of the lab, so that all that kubectl can do to
+    pods, nodes and Deployments reaches the processes. One that ends by itself is replaced after a second, by a new pod
+    and a new user; one that ends with exit code 2 ends the lab, and so does the server (:meth:`watch_over`). Leaving
+    stops replicas first (the leader last, so that nobody takes over for a moment), then the server, and removes the
+    folder. ``tell`` hears of starts and ends, one line each.
     """
 
     def __init__(
@@ -72,12 +75,15 @@ class Lab:
         self._tell = tell
         self._program: list[str] = []
         self._starts: list[Replica] = []
-        self._current: dict[int, Replica] = {}
+        self._current: dict[str, Replica] = {}
+        self._deployment: ObjectKey | None = None
+        self._rolling = False
         self._folder: LabFolder | None = None
         self._server: LabProcess | None = None
         self._transport: AiohttpTransport | None = None
         self._client: Client | None = None
         self._watcher: LabWatcher | None = None
+        self._kubelet: Kubelet | None = None
         self._minders: set[asyncio.Task[None]] = set()
         self._broken: asyncio.Future[None] | None = None
         self._stopping = False
@@ -108,8 +114,8 @@ class Lab:
 
     @property
     def replicas(self) -> tuple[Replica, ...]:
-        """The process that each slot has now, by slot; it may just have ended."""
-        return tuple(self._current[slot] for slot in sorted(self._current))
+        """The processes that pods have now, by node; one may just have ended by itself."""
+        return tuple(self._shown())
 
     def snapshot(self) -> Snapshot:
         return self.watcher.snapshot()
@@ -124,7 +130,7 @@ class Lab:
     async def __aenter__(self) -> Self:
         self._program = self.project.program()
         # Read now what is installed later: a mistake costs no start of a server.
-        for what in ("crds", "rbac", "samples"):
+        for what in ("crds", "rbac", "manager", "samples"):
             self.project.manifests(what)
         self._broken = asyncio.get_running_loop().create_future()
         try:
@@ -140,6 +146,8 @@ class Lab:
         await self._close()
 
     async def _open(self) -> None:
+        for path in await asyncio.to_thread(remove_abandoned):
+            self._tell(f"removed {path}, which a killed lab had left behind")
         self._folder = LabFolder()
         self._server = await start_server(self._folder, environ=self._environ, clock=self.clock)
         self._own(self._mind_server(self._server), "the API server")
@@ -150,11 +158,22 @@ class Lab:
                 self._transport, field_manager="pyoperator-lab", clock=self.clock, random=self._random
             )
             await install(self._client, self.project)
+            await install_nodes(self._client, self.project, self.scale.replicas)
             self.samples = await apply_samples(self._client, self.project)
         except (ApiError, TransportError, ConfigurationError) as error:
             raise LabError(f"the API server could not be set up: {error}") from error
-        self._watcher = LabWatcher(self._client, self.project, self._shown)
+        self._kubelet = Kubelet(
+            self._client,
+            self.project.lease.namespace,
+            start=self._start_replica,
+            stopping=self._terminate,
+            ended=self._ended,
+            gone=self._gone,
+            failed=self._break,
+        )
+        self._watcher = LabWatcher(self._client, self.project, self._shown, self._kubelet.set_ready)
         self._own(self._watcher.run(), "watcher")
+        self._own(self._kubelet.run(), "kubelet")
         await self._watcher.wait_synced()
 
     async def _close(self) -> None:
@@ -202,15 +221,25 @@ class Lab:
     # Replicas.
 
     async def start_replicas(self) -> None:
-        """Start one process per slot, all at once."""
-        await asyncio.gather(*(self.start_replica(slot) for slot in range(self.scale.replicas)))
+        """Create the Deployment, and wait until it has started its processes; raises LabError."""
+        self._deployment = await install_workload(self.client, self.project, self.scale.replicas)
+        await self.watch_over(self._wait_started())
 
-    async def start_replica(self, slot: int) -> Replica:
-        """Start the next process of a slot; the slot's former one, if it still runs, is not touched."""
-        number = 1 + sum(replica.slot == slot for replica in self._starts)
+    async def _wait_started(self) -> None:
+        wanted = self.scale.replicas
+        async with _deadline(_STARTED_WITHIN, f"{wanted} pods of the Deployment {self._deployment} were not started"):
+            while len(self._starts) < wanted:
+                await self.watcher.changed()
+
+    async def roll(self) -> None:
+        """Begin a rolling update of the Deployment; returns at once."""
+        self._rolling = True
+        await restart(self.client, _there(self._deployment))
+
+    async def _start_replica(self, name: str, node: str) -> Replica:
         replica = await start_replica(
-            f"replica-{slot}-{number}",
-            slot,
+            name,
+            node,
             program=self._program,
             project=self.project,
             scale=self.scale,
@@ -219,15 +248,22 @@ class Lab:
             clock=self.clock,
         )
         self._starts.append(replica)
-        self._current[slot] = replica
-        self._tell(f"{replica.name} started (pid {replica.process.pid})")
+        self._current[name] = replica
+        self._tell(f"{name} started (pid {replica.process.pid})")
         self.watcher.notice()
-        self._own(self._mind(replica), replica.name)
         return replica
+
+    def _terminate(self, replica: Replica) -> None:
+        replica.terminate(rolling=self._rolling)
+        leads = self.watcher.lease().leader == replica.name
+        self._tell(f"SIGTERM to {'the leader ' if leads else ''}{replica.name}: its pod is deleted")
+        self.watcher.notice()
 
     async def stop_replicas(self) -> None:
         """Stop all: followers first, so that none of them becomes leader for a moment; then the leader."""
         self._stopping = True
+        if self._kubelet is not None:
+            self._kubelet.close()
         leader = self.leader() if self._watcher is not None else None
         await self._stop([replica for replica in self._starts if replica is not leader])
         await self._stop([leader] if leader is not None else [])
@@ -239,22 +275,20 @@ class Lab:
         for replica in replicas:
             replica.close()
 
-    async def _mind(self, replica: Replica) -> None:
-        code = await replica.process.wait()
+    def _gone(self, name: str) -> None:
+        self._current.pop(name, None)
+        self.watcher.notice()
+
+    def _ended(self, replica: Replica) -> None:
         replica.close()
-        if self._watcher is not None:
-            self._watcher.notice()
+        code = replica.process.code or 0
+        self.watcher.notice()
         if self._stopping:
             return
         if code == _USAGE:
             self._break(LabError(f"{replica.name} refused to run (exit code 2): {replica.process.last_line()}"))
             return
         self._tell(f"{replica.name} ended ({describe_exit(code)})")
-        if replica.retired:
-            return
-        await asyncio.sleep(RESTART_DELAY)
-        if not self._stopping:
-            await self.start_replica(replica.slot)
 
     async def _mind_server(self, server: LabProcess) -> None:
         code = await server.wait()
@@ -278,10 +312,8 @@ class Lab:
             self._break(error)
 
     def _shown(self) -> list[Replica]:
-        """All that run, and of each slot the last one."""
-        current = set(self._current.values())
-        shown = [replica for replica in self._starts if replica.process.running or replica in current]
-        return sorted(shown, key=lambda replica: (replica.slot, replica.started_at))
+        """All that run, and those whose end their pods still tell of."""
+        return sorted(self._current.values(), key=lambda replica: (replica.node, replica.started_at))
 
     def __repr__(self) -> str:
         running = sum(replica.process.running for replica in self._starts)
@@ -308,3 +340,12 @@ def _there(part: T | None) -> T:
     if part is None:
         raise RuntimeError("the lab is not running: enter it with 'async with' first")
     return part
+
+
+@contextlib.asynccontextmanager
+async def _deadline(within: float, what: str) -> AsyncGenerator[None]:
+    try:
+        async with asyncio.timeout(within):
+            yield
+    except TimeoutError:
+        raise LabError(f"{what} within {within:.0f} s: look at kubectl get events, pods and nodes") from None

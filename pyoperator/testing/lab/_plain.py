@@ -43,7 +43,8 @@ def _replicas(old: dict[str, ReplicaView], new: tuple[ReplicaView, ...]) -> Iter
         ):
             continue
         end = f" (code {view.code})" if view.code is not None else ""
-        yield f"{view.name}: {view.state}{end} pid={view.pid} healthz={view.healthz} readyz={view.readyz}"
+        probes = f"healthz={view.healthz} readyz={view.readyz}"
+        yield f"{view.name}: {view.state}{end} node={view.node} pid={view.pid} {probes}"
 
 
 def _objects(old: dict[str, ObjectView], new: Snapshot) -> Iterator[str]:

@@ -84,7 +84,8 @@ class Project(_Strict):
 
     ``command``: program and fixed arguments; the lab adds kubeconfig, election, bind addresses and log format in
     kubebuilder's flags. Patterns of files may have ``*``; they are relative to the folder of the file.
-    ``namespace``: of samples and load that name none. ``ready_condition``: the condition that says an object is done.
+    ``manager``: the Deployment that the operator has in a cluster, and its disruption budget: the Deployment's pods become
+    processes; without it there is a plain one. ``namespace``: of samples and load that name none. ``ready_condition``: the condition that says an object is done.
     ``role_label``: label of children that names their role; ``retained_label``: of those that outlive their owner.
     """
 
@@ -93,6 +94,7 @@ class Project(_Strict):
     lease: LeaseName
     crds: tuple[str, ...] = ()
     rbac: tuple[str, ...] = ()
+    manager: tuple[str, ...] = ()
     samples: tuple[str, ...] = ()
     namespace: str = "default"
     resource: CustomKind
@@ -139,7 +141,7 @@ class Project(_Strict):
         return [found, *arguments]
 
     def manifests(self, what: str) -> list[Unstructured]:
-        """Return the objects of ``crds``, ``rbac`` or ``samples`` in file order; raises LabError."""
+        """Return the objects of ``crds``, ``rbac``, ``manager`` or ``samples`` in file order; raises LabError."""
         return [Unstructured(document) for path in self._files(what) for document in _documents(path)]
 
     def _files(self, what: str) -> list[Path]:

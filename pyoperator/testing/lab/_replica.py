@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Replica:
-    """A process start. ``name`` is its user and its POD_NAME, so each holder of the Lease can be told apart.
+    """A process start. ``name`` is its pod, its user and its POD_NAME: each holder of the Lease can be told apart.
 
-    Times are Unix seconds, read right before the signal was sent. ``retired``: it is not to be started again.
+    Times are Unix seconds, read right before the signal was sent.
     """
 
     name: str
-    slot: int
+    node: str
     process: LabProcess
     metrics: ReservedPort
     probes: ReservedPort
@@ -39,7 +39,6 @@ class Replica:
     killed_at: float | None = None
     terminated_at: float | None = None
     rolling: bool = False
-    retired: bool = False
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -88,7 +87,7 @@ def replica_command(
 
 async def start_replica(
     name: str,
-    slot: int,
+    node: str,
     *,
     program: list[str],
     project: Project,
@@ -115,4 +114,4 @@ async def start_replica(
         metrics.close()
         probes.close()
         raise
-    return Replica(name, slot, process, metrics, probes, started_at=clock.wall())
+    return Replica(name, node, process, metrics, probes, started_at=clock.wall())

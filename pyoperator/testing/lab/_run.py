@@ -12,7 +12,7 @@ from pyoperator.testing.lab._snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import Any
 
     from pyoperator.testing.lab._project import Project
     from pyoperator.testing.lab._scale import Scale
@@ -30,8 +30,9 @@ async def run_lab(
     live: bool,
     write: Callable[[str], None],
     hurry: Callable[[Lab], None] = lambda lab: None,
-) -> NoReturn:
-    """Run until cancelled. ``live``: draw with rich; else ``write`` lines of what changes. Raises LabError.
+    duration: float | None = None,
+) -> None:
+    """Run until cancelled, or for ``duration`` seconds of replicas. ``live``: draw with rich; else ``write`` lines of what changes. Raises LabError.
 
     ``hurry`` is handed the lab, for a second signal to make the stop quicker.
     """
@@ -45,8 +46,12 @@ async def run_lab(
         for line in heading:
             write(line)
         await lab.start_replicas()
-        await lab.watch_over(show(lab, "\n".join(heading), write))
-    raise AssertionError("a view never ends by itself")
+        try:
+            async with asyncio.timeout(duration) as limit:
+                await lab.watch_over(show(lab, "\n".join(heading), write))
+        except TimeoutError:
+            if not limit.expired():
+                raise
 
 
 def instructions(lab: Lab) -> list[str]:
@@ -58,7 +63,8 @@ def instructions(lab: Lab) -> list[str]:
         f"  kubectl get {project.resource.plural} -A --watch",
         f"  kubectl get lease -n {project.lease.namespace} {project.lease.name} -o yaml",
         f"  kubectl get events -n {project.namespace}",
-        f"  logs: tail -f {lab.folder.log('replica-0-1')}",
+        f"  kubectl get pods -n {project.lease.namespace} -o wide",
+        f"  logs: tail -f {lab.folder.path}/*.log",
         "  Ctrl-C stops everything",
     ]
     return [*lines, note] if (note := not_covered()) else lines
@@ -71,8 +77,9 @@ async def _lines(lab: Lab, heading: str, write: Callable[[str], None]) -> None:
         for line in changes(shown, seen):
             write(line)
         shown = seen
-        await asyncio.sleep(_LINES_EVERY)
+        # In this order: what changes during the sleep is in the next snapshot.
         await lab.watcher.changed()
+        await asyncio.sleep(_LINES_EVERY)
 
 
 async def _live(lab: Lab, heading: str, write: Callable[[str], None]) -> None:

@@ -45,6 +45,7 @@ async def start_server(folder: LabFolder, *, environ: Mapping[str, str], clock: 
         async with asyncio.timeout(_START_TIMEOUT):
             while line := await process.read_line():
                 if line.startswith("kubeconfig: "):
+                    folder.server_pid.write_text(f"{process.pid}\n")
                     return process
             code = await process.wait()
     except TimeoutError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ReplicaState = Literal["starting", "ready", "not ready", "stopping", "ended"]
+ReplicaState = Literal["starting", "ready", "not ready", "silent", "stopping", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,13 @@ class LeaseView:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaView:
-    """One process start. Probes: ``ok``, a status such as ``500``, or ``-`` for no answer."""
+    """One process start. Probes: ``ok``, a status such as ``500``, or ``-`` for no answer.
+
+    ``silent``: it runs and has answered before, and does not now, as when it is paused.
+    """
 
     name: str
-    slot: int
+    node: str
     pid: int
     state: ReplicaState
     healthz: str = "-"
@@ -77,7 +80,7 @@ class EventView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything at ``now`` (Unix seconds): replicas by slot, objects by name, events oldest first."""
+    """Everything at ``now`` (Unix seconds): replicas by node, objects by name, events oldest first."""
 
     now: float
     kind: str = "Object"

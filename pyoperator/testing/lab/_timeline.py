@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
     from pyoperator.clock import Clock
 
+_LEADER = 36
+"""Columns for a pod's name: Deployment, ReplicaSet's hash, five letters."""
+
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
@@ -20,7 +23,7 @@ class TimelineEntry:
     leader: str
 
     def __str__(self) -> str:
-        return f"{self.at:8.3f} s  {self.leader or '-':<14}  {self.what}"
+        return f"{self.at:8.3f} s  {self.leader or '-':<{_LEADER}}  {self.what}"
 
 
 class Timeline:
@@ -41,7 +44,7 @@ class Timeline:
 
     @staticmethod
     def heading() -> str:
-        return f"{'time':>10}  {'leader':<14}  what happened"
+        return f"{'time':>10}  {'leader':<{_LEADER}}  what happened"
 
     def note(self, what: str) -> None:
         entry = TimelineEntry(self._clock.elapsed() - self._start, what, self.leader())

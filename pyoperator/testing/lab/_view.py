@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from pyoperator.testing.lab._snapshot import ConditionView, ReplicaView, Snapshot
 
 _PROBE_STYLES = {"ok": "green", "-": "dim"}
-_STATE_STYLES = {"ready": "green", "starting": "yellow", "not ready": "yellow", "stopping": "magenta", "ended": "red"}
+_STATE_STYLES = {
+    "ready": "green",
+    "starting": "yellow",
+    "not ready": "yellow",
+    "silent": "red",
+    "stopping": "magenta",
+    "ended": "red",
+}
 
 
 def render(snapshot: Snapshot, *, heading: str = "", height: int = 40) -> RenderableType:
@@ -64,13 +71,14 @@ def _lease(snapshot: Snapshot) -> RenderableType:
 
 def _replicas(snapshot: Snapshot) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("", "NAME", "PID", "STATE", "HEALTHZ", "READYZ", "PROBES", "METRICS"):
+    for column in ("", "NAME", "NODE", "PID", "STATE", "HEALTHZ", "READYZ", "PROBES", "METRICS"):
         table.add_column(column, no_wrap=True)
     for view in snapshot.replicas:
         leads = view.name == snapshot.lease.leader and view.state != "ended"
         table.add_row(
             Text("★" if leads else "", style="yellow"),
             Text(view.name, style="bold" if leads else ""),
+            view.node,
             str(view.pid),
             Text(_state(view), style=_STATE_STYLES[view.state]),
             Text(view.healthz, style=_PROBE_STYLES.get(view.healthz, "red")),

@@ -78,15 +78,23 @@ _event_decoder = msgspec.json.Decoder(_Event)
 class LabWatcher:
     """Keeps what is known and makes a :class:`Snapshot` of it at any time; :meth:`run` must be running.
 
-    ``replicas`` returns the process starts to show and to probe.
+    ``replicas`` returns the process starts to show and to probe; ``probed`` hears of each answer of /readyz.
     """
 
-    def __init__(self, client: Client, project: Project, replicas: Callable[[], Iterable[Replica]]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        project: Project,
+        replicas: Callable[[], Iterable[Replica]],
+        probed: Callable[[Replica, bool], None] = lambda replica, ready: None,
+    ) -> None:
         self._client = client
         self._project = project
         self._replicas = replicas
+        self._tell_probed = probed
         self._changed = asyncio.Event()
         self._probed: dict[str, tuple[str, str]] = {}
+        self._answered: set[str] = set()
         scheme = client.scheme
         scheme.add_resource(project.resource.resource)
         # What goes wrong here is seen as stale data; its log would tear the view apart.
@@ -101,7 +109,7 @@ class LabWatcher:
 
     def _follow(self, kind: GroupVersionKind, options: CacheOptions) -> Informer:
         informer = self._cache.informer(kind, options)
-        informer.add_handler(_Waker(self._changed))
+        informer.add_handler(Waker(self._changed))
         return informer
 
     async def run(self) -> None:
@@ -147,9 +155,9 @@ class LabWatcher:
         healthz, readyz = self._probed.get(replica.name, ("-", "-")) if replica.process.running else ("-", "-")
         return ReplicaView(
             name=replica.name,
-            slot=replica.slot,
+            node=replica.node,
             pid=replica.process.pid,
-            state=_state(replica, healthz, readyz),
+            state=_state(replica, healthz, readyz, answered=replica.name in self._answered),
             healthz=healthz,
             readyz=readyz,
             probes=replica.probes.address,
@@ -162,6 +170,10 @@ class LabWatcher:
             while True:
                 running = [replica for replica in self._replicas() if replica.process.running]
                 found = await asyncio.gather(*(self._probe(session, replica) for replica in running))
+                for replica, (healthz, readyz) in zip(running, found, strict=True):
+                    if healthz != "-":
+                        self._answered.add(replica.name)
+                    self._tell_probed(replica, readyz == "ok")
                 probed = dict(zip((replica.name for replica in running), found, strict=True))
                 if probed != self._probed:
                     self._probed = probed
@@ -175,7 +187,7 @@ class LabWatcher:
         )
 
 
-class _Waker:
+class Waker:
     """An event handler that only says that something changed."""
 
     def __init__(self, changed: asyncio.Event) -> None:
@@ -199,14 +211,16 @@ async def _ask(session: aiohttp.ClientSession, url: str) -> str:
         return "-"
 
 
-def _state(replica: Replica, healthz: str, readyz: str) -> ReplicaState:
+def _state(replica: Replica, healthz: str, readyz: str, *, answered: bool) -> ReplicaState:
     if not replica.process.running:
         return "ended"
     if replica.terminated_at is not None or replica.killed_at is not None:
         return "stopping"
     if readyz == "ok":
         return "ready"
-    return "starting" if healthz == "-" else "not ready"
+    if healthz != "-":
+        return "not ready"
+    return "silent" if answered else "starting"
 
 
 def _instant(text: str | None) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +12,7 @@ import yaml
 from pyoperator.apiserver.access import TokenFile
 from pyoperator.clock import SystemClock
 from pyoperator.testing.lab import LabError
-from pyoperator.testing.lab._folder import LabFolder
+from pyoperator.testing.lab._folder import LabFolder, remove_abandoned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,3 +54,29 @@ def test_nowhere_to_write_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
     with pytest.raises(LabError, match="set TMPDIR to a writable one"):
         LabFolder()
+
+
+def test_what_a_killed_launcher_left_behind_is_removed_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code = "from pyoperator.testing.lab._folder import LabFolder as F; print(F().path, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={"TMPDIR": str(tmp_path), "PATH": ""},
+    ) as other:
+        assert other.stdout is not None
+        left = other.stdout.readline().strip()
+        mine = LabFolder()
+        older = tmp_path / "pyoperator-lab-without-lock"
+        older.mkdir()
+        # Both are alive.
+        assert remove_abandoned() == []
+        other.kill()
+        other.wait()
+        assert [str(path) for path in remove_abandoned()] == [left]
+    assert sorted(tmp_path.iterdir()) == sorted([mine.path, older])
+    mine.remove()

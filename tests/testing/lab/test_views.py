@@ -20,9 +20,9 @@ SNAPSHOT = Snapshot(
     kind="Postgres",
     lease=LeaseView("replica-1-1_8f7d", transitions=2, acquired_at=940.0, renewed_at=998.5, duration=15.0),
     replicas=(
-        ReplicaView("replica-0-1", 0, 100, "ended", code=-9),
-        ReplicaView("replica-1-1", 1, 101, "ready", "ok", "ok", "127.0.0.1:1", "127.0.0.1:2"),
-        ReplicaView("replica-2-1", 2, 102, "not ready", "ok", "500", "127.0.0.1:3", "127.0.0.1:4"),
+        ReplicaView("replica-0-1", "lab-node-0", 100, "ended", code=-9),
+        ReplicaView("replica-1-1", "lab-node-1", 101, "ready", "ok", "ok", "127.0.0.1:1", "127.0.0.1:2"),
+        ReplicaView("replica-2-1", "lab-node-2", 102, "not ready", "ok", "500", "127.0.0.1:3", "127.0.0.1:4"),
     ),
     objects=(
         ObjectView("default/orders", "u1", 2, 2, READY),
@@ -59,6 +59,7 @@ def test_the_live_view_shows_everything() -> None:
         "replica-1-1 leads for 60s   renewed 1.5s ago   transitions 2",
         "★  replica-1-1",
         "ended (-9)",
+        "lab-node-2",
         "500",
         "1 of 2 Ready",
         "default/orders",
@@ -100,7 +101,7 @@ def test_lines_tell_only_what_changed() -> None:
     assert changes(SNAPSHOT, replace(SNAPSHOT, now=1001.0)) == []
     first = changes(Snapshot(0.0), SNAPSHOT)
     assert first[0] == "lease: replica-1-1 leads (transitions 2)"
-    assert "replica-0-1: ended (code -9) pid=100 healthz=- readyz=-" in first
+    assert "replica-0-1: ended (code -9) node=lab-node-0 pid=100 healthz=- readyz=-" in first
     assert "Postgres default/scratch: generation 2/3 Ready=True(InstancesReady) Degraded=False(AsExpected)" in first
     assert first[-1] == "event: Normal InstancesReady Postgres orders: 3 of 3 instances are ready"
 

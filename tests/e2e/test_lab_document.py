@@ -1,0 +1,73 @@
+"""docs/lab.md: every command works, and prints what the page shows."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.lab_document import DOCUMENT, Shell, Step, normal, steps
+from tests.e2e.support import SHORT_LEASE, Launcher, launcher
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc and has pidfds"),
+]
+
+
+def needs(tool: str) -> pytest.MarkDecorator:
+    reason = f"MISSING TOOL: {tool}, to run the commands of docs/lab.md"
+    return pytest.mark.skipif(shutil.which(tool) is None, reason=reason)
+
+
+def test_blocks_are_read_and_what_changes_is_not_compared() -> None:
+    text = "```console\n$ a\nx 1\n...\ny\n$ b\n```\n```text\nmake run\n```\n"
+    assert steps(text) == [Step("a", ("x 1", "y")), Step("b", ())]
+    first = "controller-manager-p7n88z7mdd-2nq2p   1/1  Running  0   3s    127.0.0.1   lab-node-2"
+    second = "controller-manager-c92lsc6rvx-8p4t9   1/1     Running   0   2m14s    127.0.0.1   lab-node-0"
+    assert normal(first) == normal(second) == "POD N/N Running N AGE N.N NODE"
+    with pytest.raises(AssertionError, match="would not be run"):
+        steps("```sh\nls\n```\n")
+
+
+@needs("kubectl")
+@needs("curl")
+@needs("bash")
+async def test_every_command_of_the_page_does_what_it_says(tmp_path: Path) -> None:
+    found = steps(DOCUMENT.read_text("utf-8"))
+    assert len(found) > 30
+    async with launcher("run", *SHORT_LEASE, within=150.0) as lab:
+        kubeconfig = await lab.kubeconfig()
+        reading = asyncio.create_task(read_on(lab))
+        try:
+            environ = {"KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(tmp_path)}
+            async with Shell(environ, tmp_path) as shell:
+                for step in found:
+                    given = step.command.startswith("export KUBECONFIG=")
+                    await run(shell, Step(f"export KUBECONFIG={kubeconfig}", ()) if given else step)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+
+async def run(shell: Shell, step: Step) -> None:
+    code, output = await shell.run(step.command)
+    told = f"$ {step.command}\n{output}"
+    assert code == 0, told
+    printed = {normal(line) for line in output.splitlines()}
+    for before, after in re.findall(r"(\d+) writes before, (\d+) after", output):
+        assert before == after, "a replica wrote that did not lead any more"
+    missing = [line for line in step.shown if normal(line) not in printed]
+    assert not missing, f"the page shows {missing}, and there was:\n{told}"
+
+
+async def read_on(lab: Launcher) -> None:
+    """Keep the launcher's pipe from filling up."""
+    await lab.line("no line ever has this")
