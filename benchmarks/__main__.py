@@ -38,6 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
             )
             return 0
+        if options.sizing:
+            from benchmarks._sizing import Plan, sizing
+
+            plan = Plan(options.objects, options.limits, idle=options.idle, copy_above=options.copy_above)
+            print(asyncio.run(sizing(plan, lambda line: print(line, flush=True), options.plot)))
+            return 0
         if options.seed is not None or options.bump is not None or options.churn is not None or options.wipe:
             asyncio.run(_drive(options))
             return 0
@@ -59,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--mode", choices=MODES, help="run one mode and print its line")
     what.add_argument("--compare", action="store_true", help="alternate with controller-runtime and print ratios")
+    what.add_argument("--sizing", action="store_true", help="measure leader and standby of the postgres-operator")
     what.add_argument("--seed", type=int, metavar="N", help="create N objects, with a status each")
     what.add_argument("--bump", type=int, metavar="N", help="change the spec of the first N objects")
     what.add_argument("--churn", nargs=2, metavar=("N", "RATE"), help="create N objects, RATE a second")
@@ -68,7 +75,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=16, help="concurrent reconciles; %(default)s")
     parser.add_argument("--rounds", type=int, default=3, help="--compare: runs of each side; %(default)s")
     parser.add_argument("--peers", type=Path, default=PEERS, help="--compare: folder of the peers' programs")
+    parser.add_argument(
+        "--objects", type=_numbers, default=(10, 100, 1000, 10_000), help="--sizing: numbers of objects; %(default)s"
+    )
+    parser.add_argument("--limits", type=_numbers, default=(100, 500), help="--sizing: millicores; %(default)s")
+    parser.add_argument("--idle", type=float, default=30.0, help="--sizing: seconds of rest measured; %(default)s")
+    parser.add_argument(
+        "--copy-above", type=int, default=1000, metavar="N", help="--sizing: larger fleets are copied; %(default)s"
+    )
+    parser.add_argument("--plot", type=Path, help="--sizing: write the plot here, as SVG")
     return parser
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(",") if number)
 
 
 def _mode(options: argparse.Namespace) -> int:

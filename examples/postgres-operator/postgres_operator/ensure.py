@@ -85,7 +85,7 @@ async def ensure(client: Client, owner: LiveOwner, desired: Unstructured, *, fix
     creation and are taken over as they are. Raises NameTakenError, OwnerGoneError.
     """
     set_controller_reference(owner.cached, desired)
-    intent = _checksum(desired, fixed)
+    intent = intent_checksum(desired, fixed)
     desired.metadata.setdefault("annotations", {})[names.INTENT_ANNOTATION] = intent
     try:
         live = await client.get(desired.gvk, desired.key)
@@ -165,7 +165,7 @@ def _is_flat(mapping: dict[str, Any]) -> bool:
     return not any(isinstance(value, dict | list) for value in mapping.values())
 
 
-def _checksum(desired: Unstructured, fixed: Sequence[str]) -> str:
+def intent_checksum(desired: Unstructured, fixed: Sequence[str]) -> str:
     content = {key: value for key, value in desired.items() if key != "metadata"}
     if fixed and "spec" in content:
         content["spec"] = {key: value for key, value in content["spec"].items() if key not in fixed}
