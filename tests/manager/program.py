@@ -87,7 +87,10 @@ class Stalled(Worker):
 
     async def run(self) -> None:
         say(f"working, probes on {self.manager.status().health_probe_port}")
-        threading.Event().wait()
+        # In short waits: a signal that comes in the instant before one long wait would not be looked at until its end.
+        never = threading.Event()
+        while not never.wait(0.05):
+            pass
 
 
 class Once(Worker):
