@@ -202,6 +202,10 @@ def test_scale_patch_and_edit(orders: Kubectl, tmp_path: Path) -> None:
 
 
 def test_drain_evicts_through_the_budget(orders: Kubectl) -> None:
+    # On its own feet: a parallel run may give this test a server that no other one has touched.
+    orders("scale", "postgres/orders", "--replicas=2")
+    orders("wait", "--for=jsonpath={.status.instances}=2", "postgres/orders", "--timeout=20s")
+    orders("wait", "--for=condition=Ready", "postgres/orders", "--timeout=20s")
     node = orders("get", "pod", "orders-0", "-o", "jsonpath={.spec.nodeName}")
     drained = orders("drain", node, "--timeout=20s", "--delete-emptydir-data")
     assert f"node/{node} drained" in drained
