@@ -91,7 +91,10 @@ async def test_a_thread_beyond_the_timeout_keeps_its_key_until_it_ends() -> None
         await blocking.wait_entered()  # once more, because of the event
         await controller.drain()
         await run
-    assert controller.statistics().timeouts == 1
+    # The second run has its go at once, yet a slow thread may take it beyond a millisecond too: it is then run again, never beside itself.
+    assert controller.statistics().timeouts >= 1
+    assert set(blocking.finished) == {"a"}
+    assert len(blocking.finished) >= 2
 
 
 async def test_stop_cancels_what_can_be_cancelled() -> None:
