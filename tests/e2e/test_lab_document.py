@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.docs.pages import own_blocks
 from tests.e2e.lab_document import DOCUMENT, Shell, Step, normal, steps
 from tests.e2e.support import SHORT_LEASE, Launcher, launcher
 
@@ -52,6 +53,9 @@ async def test_every_command_of_the_page_does_what_it_says(tmp_path: Path) -> No
                 for step in found:
                     given = step.command.startswith("export KUBECONFIG=")
                     await run(shell, Step(f"export KUBECONFIG={kubeconfig}", ()) if given else step)
+                for block in own_blocks("sh"):
+                    if block.mark == "run in the lab":
+                        await run(shell, Step(block.code.strip().replace("\n", " && "), ()))
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
