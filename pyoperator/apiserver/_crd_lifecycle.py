@@ -12,7 +12,7 @@ from pyoperator.objects import GroupVersionKind
 if TYPE_CHECKING:
     from pyoperator.apiserver._operations import Operations
     from pyoperator.apiserver.registry import Kind, Registry
-    from pyoperator.apiserver.storage import Change, Store
+    from pyoperator.apiserver.storage import Change, Store, StoredObject
 
 DEFINITION = GroupVersionKind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
 RESOURCE = "customresourcedefinitions.apiextensions.k8s.io"
@@ -21,7 +21,7 @@ RESOURCE = "customresourcedefinitions.apiextensions.k8s.io"
 class CRDLifecycle:
     """Keep the registry equal to the stored definitions, and remove the objects of a deleted one.
 
-    ``settle`` runs after every request: a deleted definition's objects are deleted as a client would, and the
+    ``settle`` runs after every request, and after every write of the server's own controllers: a deleted definition's objects are deleted as a client would, and the
     definition goes when the last of them has gone (finalizers may hold some).
     """
 
@@ -69,7 +69,7 @@ class CRDLifecycle:
         kind = next((kind for kind in self._registry.kinds() if _status.qualified(*kind.storage) == name), None)
         if kind is not None:
             for instance in self._store.objects(name):
-                if b'"deletionTimestamp"' not in instance.data:
+                if not _is_deleted(instance):
                     self._operations.delete_stored(kind, instance, DeleteOptions())
         if self._store.count(name):
             return
@@ -81,3 +81,8 @@ class CRDLifecycle:
             self._terminating.pop(name, None)
         else:
             self._operations.remove(definition_kind, stored, stored.decode())
+
+
+def _is_deleted(stored: StoredObject) -> bool:
+    # Most are not: looking at the bytes first spares decoding them.
+    return b'"deletionTimestamp"' in stored.data and "deletionTimestamp" in stored.decode()["metadata"]

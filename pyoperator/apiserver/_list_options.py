@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from pyoperator.apiserver import _status
 from pyoperator.apiserver.storage import Selection, SelectorError, parse_field_selector, parse_label_selector
@@ -18,31 +14,27 @@ if TYPE_CHECKING:
 
     from pyoperator.apiserver.registry import Kind
 
-_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False", ""})
+_OFF = frozenset({"0", "false"})
+_INT64 = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
 class ListOptions:
-    """``meta/v1 ListOptions``; versions as numbers, None when not given."""
+    """``meta/v1 ListOptions``; versions as numbers, None when not given; ``timeout`` 0 is none, below 0 is over."""
 
     selection: Selection
     limit: int = 0
     continue_: str = ""
     version: int | None = None
     match: str = ""
-    timeout: float | None = None
+    timeout: float = 0.0
     bookmarks: bool = False
     send_initial_events: bool | None = None
 
 
 def parse_flag(query: Mapping[str, str], name: str) -> bool:
-    value = query.get(name, "")
-    if value in _TRUE:
-        return True
-    if value in _FALSE:
-        return False
-    raise _status.bad_request(f'strconv.ParseBool: parsing "{value}": invalid syntax')
+    """Read a flag as the real server does: it stands unless it says ``0`` or ``false``, with any other value or none."""
+    return name in query and query[name].casefold() not in _OFF
 
 
 def parse_number(query: Mapping[str, str], name: str) -> int | None:
@@ -50,8 +42,10 @@ def parse_number(query: Mapping[str, str], name: str) -> int | None:
     if not value:
         return None
     digits = value.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
+    if not (digits.isascii() and digits.isdigit()):
         raise _status.bad_request(f'strconv.ParseInt: parsing "{value}": invalid syntax')
+    if len(digits) > 19 or not -_INT64 <= int(value) < _INT64:
+        raise _status.bad_request(f'strconv.ParseInt: parsing "{value}": value out of range')
     return int(value)
 
 
@@ -60,14 +54,24 @@ def parse_version(query: Mapping[str, str]) -> int | None:
     text = query.get("resourceVersion", "")
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 19):
-        message = f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+    fault = ""
+    if not (text.isascii() and text.isdigit()):
+        fault = "invalid syntax"
+    elif len(text) > 20 or int(text) >= 2 * _INT64:
+        fault = "value out of range"
+    if fault:
+        message = f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": {fault}'
         raise _status.StatusError(500, "", message)
     return int(text)
 
 
-def parse_list_options(kind: Kind, namespace: str, name: str, query: Mapping[str, str], *, watch: bool) -> ListOptions:
-    """Read and check the options; ``name`` is that of a watch on one object by path. Raises 400 and 422."""
+def parse_list_options(
+    kind: Kind, namespace: str, name: str, query: Mapping[str, str], *, watch: bool, watch_list: bool = True
+) -> ListOptions:
+    """Read and check the options; ``name`` is that of a watch on one object by path. Raises 400 and 422.
+
+    ``watch_list``: whether the server streams initial events.
+    """
     try:
         labels = parse_label_selector(query.get("labelSelector", ""))
     except SelectorError as error:
@@ -93,27 +97,21 @@ def parse_list_options(kind: Kind, namespace: str, name: str, query: Mapping[str
         if watch:
             raise
         raise _status.bad_request(f"invalid resource version: {error.message}") from error
-    initial = query.get("sendInitialEvents", "")
     options = ListOptions(
         selection=Selection(namespace if kind.namespaced else "", labels, fields),
         limit=max(0, parse_number(query, "limit") or 0),
         continue_=query.get("continue", ""),
         version=version,
         match=query.get("resourceVersionMatch", ""),
-        timeout=_timeout(query),
+        timeout=float(parse_number(query, "timeoutSeconds") or 0),
         bookmarks=parse_flag(query, "allowWatchBookmarks"),
-        send_initial_events=parse_flag(query, "sendInitialEvents") if initial else None,
+        send_initial_events=parse_flag(query, "sendInitialEvents") if "sendInitialEvents" in query else None,
     )
-    _check(options, watch=watch)
+    _check(options, watch=watch, watch_list=watch_list)
     return options
 
 
-def _timeout(query: Mapping[str, str]) -> float | None:
-    seconds = parse_number(query, "timeoutSeconds")
-    return float(seconds) if seconds is not None and seconds > 0 else None
-
-
-def _check(options: ListOptions, *, watch: bool) -> None:
+def _check(options: ListOptions, *, watch: bool, watch_list: bool) -> None:
     faults: list[FieldError] = []
     match = options.match
     if watch:
@@ -123,6 +121,13 @@ def _check(options: ListOptions, *, watch: bool) -> None:
                     FieldError.forbidden(
                         "resourceVersionMatch",
                         "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                    )
+                )
+            if not watch_list:
+                faults.append(
+                    FieldError.forbidden(
+                        "sendInitialEvents",
+                        "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled",
                     )
                 )
         elif match:
@@ -172,27 +177,3 @@ def _match_faults(options: ListOptions) -> list[FieldError]:
             )
         )
     return faults
-
-
-@dataclass(frozen=True, slots=True)
-class ContinueToken:
-    """Where the next page starts (the last key served) and at which version; -1 is "whatever is there now"."""
-
-    version: int
-    after: str
-
-    def encode(self) -> str:
-        document = {"v": "meta.k8s.io/v1", "rv": self.version, "start": self.after + "\0"}
-        return base64.urlsafe_b64encode(msgspec.json.encode(document)).decode().rstrip("=")
-
-    @classmethod
-    def parse(cls, text: str) -> ContinueToken:
-        """Read a token; raises 400."""
-        try:
-            document = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            version, start = document["rv"], document["start"]
-            if document["v"] != "meta.k8s.io/v1" or not isinstance(version, int) or not isinstance(start, str):
-                raise ValueError("not a continue token of this server")
-        except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-            raise _status.bad_request(f"invalid continue token: continue key is not valid: {error}") from error
-        return cls(version, start.removesuffix("\0"))

@@ -21,7 +21,9 @@ class ServerOptions:
 
     ``tokens`` maps bearer tokens to users; ``token_file`` is kube-apiserver's static CSV, read again when it changes.
     ``anonymous``: who a request without credentials is (None: refuse with 401). ``history``: changes that a watch can
-    resume over. ``watch_buffer``: events a slow watcher may leave unread. ``bookmark_interval`` in seconds.
+    resume over; ``history_bytes``: how much data they may hold beyond the present state; what is older is compacted
+    (410). ``watch_buffer``: events a slow watcher may leave unread. ``bookmark_interval`` in seconds.
+    ``watch_list``: whether watches may begin with the present state (False: as a server without the feature gate WatchList).
     ``signing_key``: for service-account tokens, at least 32 bytes; made from the server's randomness when empty.
     """
 
@@ -30,8 +32,10 @@ class ServerOptions:
     anonymous: User | None = ANONYMOUS
     audit: AuditLog | None = None
     history: int = 10_000
+    history_bytes: int = 64 * 1024 * 1024
     watch_buffer: int = 10_000
     bookmark_interval: float = 60.0
+    watch_list: bool = True
     persistence: Persistence | None = None
     signing_key: bytes = field(default=b"", repr=False)
     body_limit: int = 3 * 1024 * 1024

@@ -60,7 +60,7 @@ def parse_target(method: str, path: str, query: Mapping[str, str]) -> Target:
     name = rest[1] if len(rest) > 1 else ""
     subresource = rest[2] if len(rest) > 2 else ""
     verb = (_OBJECT_VERBS if name else _COLLECTION_VERBS).get(method, method.lower())
-    if (legacy_watch and verb in {"get", "list"}) or (verb == "list" and _is_true(query.get("watch", ""))):
+    if (legacy_watch and verb in {"get", "list"}) or (verb == "list" and _is_on(query.get("watch"))):
         verb = "watch"
     if verb in {"list", "watch", "deletecollection"} and not name:
         name = _selected_name(query.get("fieldSelector", ""))
@@ -78,8 +78,9 @@ def parse_target(method: str, path: str, query: Mapping[str, str]) -> Target:
     )
 
 
-def _is_true(text: str) -> bool:
-    return text in {"1", "true", "True", "TRUE", "t", "T"}
+def _is_on(text: str | None) -> bool:
+    # As the real server reads flags: given at all, and not denied.
+    return text is not None and text.casefold() not in {"0", "false"}
 
 
 def _selected_name(selector: str) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pyoperator.apiserver import _status
-from pyoperator.apiserver._list_options import ContinueToken, ListOptions, parse_list_options, parse_version
+from pyoperator.apiserver._continue_token import ContinueToken
+from pyoperator.apiserver._list_options import ListOptions, parse_list_options, parse_version
 from pyoperator.apiserver._request import APIResponse
 from pyoperator.apiserver.storage import Compacted, WatchSubscription
 
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
     from pyoperator.apiserver._paths import Target
     from pyoperator.apiserver._representation import Representation
     from pyoperator.apiserver.registry import Kind
-    from pyoperator.apiserver.storage import Store, StoredObject
+    from pyoperator.apiserver.storage import Selection, Store, StoredObject
     from pyoperator.clock import Randomness
 
 _TOO_OLD_LIST = "The resourceVersion for the provided list is too old."
+_TOO_OLD_WATCH = "The resourceVersion for the provided watch is too old."
 _TOO_OLD_PAGE = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
     "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
@@ -42,12 +44,14 @@ class Reads:
         random: Randomness,
         bookmark_interval: float,
         watch_buffer: int,
+        watch_list: bool,
     ) -> None:
         self._store = store
         self._operations = operations
         self._random = random
         self._bookmark_interval = bookmark_interval
         self._watch_buffer = watch_buffer
+        self._watch_list = watch_list
 
     def get(self, kind: Kind, target: Target, query: Mapping[str, str], view: Representation) -> APIResponse:
         self._check_reached(parse_version(query))
@@ -69,25 +73,24 @@ class Reads:
         if after:
             objects = objects[bisect_right(objects, after, key=_key) :]
         selection = options.selection
-        if not selection.is_plain:
-            objects = [stored for stored in objects if selection.matches(stored)]
         list_meta: dict[str, Any] = {"resourceVersion": str(revision)}
         # A list "at any version" comes from the real server's watch cache, which does not page.
-        if options.limit and len(objects) > options.limit and options.version != 0:
-            remaining = len(objects) - options.limit
-            objects = objects[: options.limit]
-            list_meta["continue"] = ContinueToken(revision, objects[-1].key).encode()
+        limit = options.limit if options.version != 0 else 0
+        found, rest = _first(objects, selection, limit)
+        if rest:
+            list_meta["continue"] = ContinueToken(revision, found[-1].key).encode(selection.namespace)
             if selection.is_plain:
-                list_meta["remainingItemCount"] = remaining
-        return objects, list_meta
+                list_meta["remainingItemCount"] = rest
+        return found, list_meta
 
     def _version_to_read(self, options: ListOptions) -> tuple[int, str]:
         current = self._store.revision
         if options.continue_:
             if options.version:
                 raise _status.bad_request("specifying resource version is not allowed when using continue")
-            token = ContinueToken.parse(options.continue_)
-            return (current if token.version < 0 else min(token.version, current)), token.after
+            token = ContinueToken.parse(options.continue_, options.selection.namespace)
+            self._check_reached(token.version)
+            return (current if token.version < 0 else token.version), token.after
         self._check_reached(options.version)
         exact = options.match == "Exact" or (options.limit > 0 and not options.match)
         if options.version and exact:
@@ -96,51 +99,71 @@ class Reads:
 
     def _check_reached(self, version: int | None) -> None:
         if version is not None and version > self._store.revision:
-            raise _status.too_large_resource_version(version, self._store.revision)
+            raise _status.TooLargeResourceVersion(version, self._store.revision)
 
     def _too_old(self, options: ListOptions, after: str) -> _status.StatusError:
         if not options.continue_:
             return _status.expired(_TOO_OLD_LIST)
         error = _status.expired(_TOO_OLD_PAGE)
-        error.list_continue = ContinueToken(-1, after).encode()
+        error.list_continue = ContinueToken(-1, after).without_version(options.selection.namespace)
         return error
 
     def watch(self, kind: Kind, target: Target, query: Mapping[str, str], view: Representation) -> APIResponse:
-        options = parse_list_options(kind, target.namespace, target.name, query, watch=True)
-        timeout = options.timeout if options.timeout is not None else self._random.uniform(1800.0, 3600.0)
+        options = parse_list_options(
+            kind, target.namespace, target.name, query, watch=True, watch_list=self._watch_list
+        )
         subscription = WatchSubscription(
             self._store,
             self._operations.resource(kind),
             options.selection,
             view,
-            timeout=timeout,
+            timeout=options.timeout or self._random.uniform(1800.0, 3600.0),
             bookmark_interval=self._bookmark_interval if options.bookmarks else None,
             limit=self._watch_buffer,
         )
+        # The stream has begun, as far as HTTP is concerned: a refusal is its only event.
         try:
-            self._start(kind, options, subscription, view)
+            self._start(options, subscription)
         except Compacted as error:
-            # The stream has begun, as far as HTTP is concerned: the refusal is its only event.
-            subscription.fail(msgspec.json.encode(_status.expired(str(error)).body()))
+            # The real server keeps no watch cache of events, and its store has other words.
+            words = _TOO_OLD_WATCH if kind.storage == ("", "events") else str(error)
+            subscription.fail(_refusal(_status.expired(words)))
         return APIResponse(200, headers={"content-type": view.stream_content_type}, watch=subscription)
 
-    def _start(self, kind: Kind, options: ListOptions, subscription: WatchSubscription, view: Representation) -> None:
+    def _start(self, options: ListOptions, subscription: WatchSubscription) -> None:
         version = options.version or 0
-        wants_initial = options.send_initial_events
-        if wants_initial:
-            self._check_reached(options.version)
-        if wants_initial or (wants_initial is None and version == 0):
-            selection = options.selection
-            everything = self._store.objects(self._operations.resource(kind), selection.namespace)
-            end = b""
-            if wants_initial and options.bookmarks:
-                end = view.bookmark(self._store.revision, initial_events_end=True)
-            subscription.start(initial=[stored for stored in everything if selection.matches(stored)], initial_end=end)
+        if options.timeout < 0:
+            subscription.fail(_refusal(_status.StatusError(500, "InternalError", "context deadline exceeded")))
+        elif options.send_initial_events or (options.send_initial_events is None and version == 0):
+            # Watches from no version have begun with what there is since before there was an option to say so.
+            if version <= self._store.revision:
+                subscription.start_with_objects()
+            else:
+                subscription.start_when_reached(version, lambda: _refusal(self._ahead(version)))
         elif version == 0:
-            subscription.start()
+            subscription.start(self._store.revision)
         else:
-            replay = self._store.changes_after(version) if version < self._store.revision else ()
-            subscription.start(replay=replay, ignore_up_to=version)
+            subscription.start(version)
+
+    def _ahead(self, version: int) -> _status.StatusError:
+        return _status.TooLargeResourceVersion(version, self._store.revision)
+
+
+def _refusal(error: _status.StatusError) -> bytes:
+    return msgspec.json.encode(error.body())
+
+
+def _first(objects: list[StoredObject], selection: Selection, limit: int) -> tuple[list[StoredObject], int]:
+    """Return the first ``limit`` objects that match (0: all), and how many objects follow, whether they match or not."""
+    if selection.is_plain:
+        return (objects[:limit], len(objects) - limit) if 0 < limit < len(objects) else (objects, 0)
+    found: list[StoredObject] = []
+    for index, stored in enumerate(objects, 1):
+        if selection.matches(stored):
+            found.append(stored)
+            if len(found) == limit:
+                return found, len(objects) - index
+    return found, 0
 
 
 def _key(stored: StoredObject) -> str:

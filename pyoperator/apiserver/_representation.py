@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 _encode = msgspec.json.encode
 
 
+class _MetadataAlone(msgspec.Struct):
+    metadata: msgspec.Raw
+
+
+_read_metadata = msgspec.json.Decoder(_MetadataAlone).decode
+
+
 class Representation:
     """How one request sees the objects of one kind; it is also the encoder of that request's watch.
 
@@ -40,7 +47,6 @@ class Representation:
                 f'Unable to convert to Table as requested: includeObject: Invalid value: "{include}": '
                 "must be 'Metadata', 'Object', 'None', or empty"
             )
-        self._headers_sent = False
 
     @property
     def content_type(self) -> str:
@@ -55,9 +61,8 @@ class Representation:
     @property
     def key(self) -> object:
         kind = self._kind.gvk
-        # A Table's first event differs from its later ones, so it never shares a rendering.
         if self._wanted.shape == "Table":
-            return (kind, "Table", self._include, self._headers_sent, self._wanted.media_type)
+            return (kind, "Table", self._include, self._wanted.media_type, self._wanted.shape_version)
         return (kind, self._wanted.shape, self._wanted.media_type, self._wanted.shape_version)
 
     # Answers
@@ -118,7 +123,10 @@ class Representation:
         return head + b",".join(items) + tail
 
     def _partial(self, stored: StoredObject) -> dict[str, Any]:
-        metadata = stored.decode()["metadata"]
+        # Metadata is the same in every version of a kind: as JSON it is passed on as it stands.
+        metadata: Any = _read_metadata(stored.data).metadata
+        if self._wanted.media_type == YAML:
+            metadata = msgspec.json.decode(metadata)
         return {
             "kind": "PartialObjectMetadata",
             "apiVersion": f"meta.k8s.io/{self._wanted.shape_version}",
@@ -129,8 +137,13 @@ class Representation:
         self, objects: Sequence[StoredObject], list_meta: dict[str, Any], *, headers: bool = True
     ) -> dict[str, Any]:
         views = [self._operations.view(self._kind, stored) for stored in objects]
+        return self._table_of(views, list_meta, headers=headers, include=self._include)
+
+    def _table_of(
+        self, views: Sequence[dict[str, Any]], list_meta: dict[str, Any], *, headers: bool, include: str
+    ) -> dict[str, Any]:
         table = self._registry.table(
-            self._kind, views, list_meta=list_meta, include_object=self._include, now=self._clock.wall()
+            self._kind, views, list_meta=list_meta, include_object=include, now=self._clock.wall()
         )
         table["apiVersion"] = f"meta.k8s.io/{self._wanted.shape_version}"
         if not headers:
@@ -139,40 +152,32 @@ class Representation:
 
     # Lines of a watch
 
-    def event(self, type_: str, stored: StoredObject) -> bytes:
+    def event(self, type_: str, stored: StoredObject, *, first: bool = False) -> bytes:
         if not self._wanted.shape and self._wanted.media_type == JSON:
             return b'{"type":"%b","object":%b}\n' % (type_.encode(), self.object_json(stored))
-        return self._line(type_, self._event_object(stored))
+        return self._line(type_, self._event_object(stored, first=first))
 
-    def _event_object(self, stored: StoredObject) -> Any:
+    def _event_object(self, stored: StoredObject, *, first: bool) -> Any:
         match self._wanted.shape:
             case "Table":
-                headers, self._headers_sent = not self._headers_sent, True
-                return self._table([stored], {"resourceVersion": str(stored.revision)}, headers=headers)
+                return self._table([stored], {"resourceVersion": str(stored.revision)}, headers=first)
             case "":
                 return self._operations.view(self._kind, stored)
             case _:
                 return self._partial(stored)
 
-    def bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes:
+    def bookmark(self, revision: int, *, initial_events_end: bool = False, first: bool = False) -> bytes:
         metadata: dict[str, Any] = {"resourceVersion": str(revision)}
         if initial_events_end:
             metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
         gvk = self._kind.gvk
         obj: dict[str, Any] = {"kind": gvk.kind, "apiVersion": gvk.api_version, "metadata": metadata}
         if self._wanted.shape == "Table":
-            obj = {
-                "kind": "Table",
-                "apiVersion": f"meta.k8s.io/{self._wanted.shape_version}",
-                "metadata": {"resourceVersion": str(revision)},
-                "columnDefinitions": None,
-                "rows": [
-                    {"cells": [], "object": {**obj, "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}}
-                ]
-                if initial_events_end
-                else [],
-            }
-        elif self._wanted.shape:
+            # A row for an object that has nothing but its version: that is what a bookmark is.
+            list_meta = {"resourceVersion": str(revision)}
+            include = "Metadata" if initial_events_end and self._include == "None" else self._include
+            return self._line("BOOKMARK", self._table_of([obj], list_meta, headers=first, include=include))
+        if self._wanted.shape:
             obj["kind"], obj["apiVersion"] = "PartialObjectMetadata", f"meta.k8s.io/{self._wanted.shape_version}"
         return self._line("BOOKMARK", obj)
 

@@ -21,6 +21,7 @@ from pyoperator.apiserver._reads import Reads
 from pyoperator.apiserver._representation import Representation
 from pyoperator.apiserver._request import APIRequest, APIResponse
 from pyoperator.apiserver._system import SystemClient
+from pyoperator.apiserver._target_rules import check_scope, is_allowed
 from pyoperator.apiserver._writes import WriteRequest, Writes
 from pyoperator.apiserver.access import (
     REVIEW_KINDS,
@@ -37,7 +38,7 @@ from pyoperator.apiserver.access import (
     impersonated_user,
 )
 from pyoperator.apiserver.registry import Registry
-from pyoperator.apiserver.storage import Store
+from pyoperator.apiserver.storage import Store, reached
 from pyoperator.clock import Randomness, SystemClock
 
 if TYPE_CHECKING:
@@ -49,13 +50,19 @@ _READ_VERBS = frozenset({"get", "list", "watch"})
 _ABSENT = frozenset({"attach", "exec", "portforward", "proxy", "log", "ephemeralcontainers", "resize"})
 
 
-class _Trace:
-    """What the audit log will say of a request, gathered on the way."""
+class _Attempt:
+    """One attempt at a request: the answer, and what the audit log will say, gathered on the way.
 
-    __slots__ = ("attributes", "decision", "impersonated", "user")
+    ``awaited``: the version that the store would have to reach for another answer.
+    """
 
-    def __init__(self, attributes: Attributes) -> None:
+    __slots__ = ("attributes", "awaited", "decision", "impersonated", "received", "response", "user")
+
+    def __init__(self, attributes: Attributes, *, received: float) -> None:
         self.attributes = attributes
+        self.received = received
+        self.response = APIResponse(500)
+        self.awaited: int | None = None
         self.user: User | None = None
         self.impersonated: User | None = None
         self.decision: Decision | None = None
@@ -79,11 +86,15 @@ class APIServer:
         self.clock: Clock = clock or SystemClock()
         self.random = random or Randomness()
         self.options = options or ServerOptions()
-        self.store = Store(history=self.options.history, persistence=self.options.persistence)
+        self.store = Store(
+            history=self.options.history,
+            history_bytes=self.options.history_bytes,
+            persistence=self.options.persistence,
+        )
         self.registry = Registry()
         self.operations = Operations(self.store, self.registry, clock=self.clock, random=self.random)
-        self.system = SystemClient(self.store, self.registry, self.operations)
         self._definitions = CRDLifecycle(self.store, self.registry, self.operations)
+        self.system = SystemClient(self.store, self.registry, self.operations, after_write=self._definitions.settle)
         self.service_account_tokens = ServiceAccountTokens(
             self.options.signing_key or self.random.randbytes(32),
             getter=self.system.get,
@@ -106,6 +117,7 @@ class APIServer:
             self.operations,
             random=self.random,
             bookmark_interval=self.options.bookmark_interval,
+            watch_list=self.options.watch_list,
             watch_buffer=self.options.watch_buffer,
         )
         self._writes = Writes(self.operations, self.registry)
@@ -119,14 +131,30 @@ class APIServer:
 
     def handle(self, request: APIRequest) -> APIResponse:
         """Answer one request; every failure is an answer too, never an exception."""
-        received = self.clock.wall()
+        attempt = self._attempt(request)
+        self._audit(request, attempt)
+        return attempt.response
+
+    async def serve(self, request: APIRequest) -> APIResponse:
+        """Answer as ``handle`` does, but give a version ahead of the store three seconds to come.
+
+        So does the real server, whose watch cache may lag: only then it answers 504, "Too large resource version".
+        """
+        attempt = self._attempt(request)
+        if attempt.awaited is not None and await reached(self.store, attempt.awaited):
+            attempt = self._attempt(request)
+        self._audit(request, attempt)
+        return attempt.response
+
+    def _attempt(self, request: APIRequest) -> _Attempt:
         query = _first_values(request.query)
         target = parse_target(request.method, request.path, query)
-        trace = _Trace(_attributes(target))
+        attempt = _Attempt(_attributes(target), received=self.clock.wall())
         try:
-            response = self._answer(request, query, target, trace)
+            response = self._answer(request, query, target, attempt)
         except _status.StatusError as error:
             response = _failure(error)
+            attempt.awaited = error.wanted if isinstance(error, _status.TooLargeResourceVersion) else None
         except _status.PlainAnswer as answer:
             response = APIResponse(answer.code, answer.text.encode(), {"content-type": "text/plain; charset=utf-8"})
         except RecursionError:
@@ -143,24 +171,24 @@ class APIServer:
         if request.method == "HEAD":
             response.body = b""
         self._definitions.settle()
-        self._audit(request, response, trace, received)
-        return response
+        attempt.response = response
+        return attempt
 
     # Access
 
-    def _answer(self, request: APIRequest, query: dict[str, str], target: Target, trace: _Trace) -> APIResponse:
+    def _answer(self, request: APIRequest, query: dict[str, str], target: Target, attempt: _Attempt) -> APIResponse:
         if len(request.body) > self.options.body_limit:
             raise _status.entity_too_large(self.options.body_limit)
         user = self.authenticator.authenticate(request.credential)
         if user is None:
             raise _status.unauthorized()
-        trace.user = user
-        acting = impersonated_user(self.authorizer, user, request.headers, trace.attributes)
+        attempt.user = user
+        acting = impersonated_user(self.authorizer, user, request.headers, attempt.attributes)
         if acting is not None:
-            trace.impersonated = user = acting
-        decision = trace.decision = self.authorizer.authorize(user, trace.attributes)
+            attempt.impersonated = user = acting
+        decision = attempt.decision = self.authorizer.authorize(user, attempt.attributes)
         if not decision.allowed:
-            raise forbidden(user, trace.attributes, decision.reason)
+            raise forbidden(user, attempt.attributes, decision.reason)
         if request.method == "HEAD" and target.is_resource:
             raise _status.method_not_allowed()
         if not target.is_resource:
@@ -171,7 +199,7 @@ class APIServer:
         kind = self.registry.lookup(target.group, target.version, target.resource)
         if kind is None or target.too_deep:
             raise self._unknown(target)
-        _check_scope(kind, target)
+        check_scope(kind, target)
         wanted = negotiate(request.headers.get("accept", ""), pretty=query.get("pretty", "") in {"1", "true"})
         response = self._of_kind(kind, request, query, target, user, wanted)
         if kind.deprecation_warning:
@@ -187,7 +215,7 @@ class APIServer:
             special = self._special_subresource(kind, request, target, wanted)
             if special is not None:
                 return special
-        elif not _is_allowed(kind, target):
+        elif not is_allowed(kind, target):
             raise _status.method_not_allowed()
         view = Representation(
             kind, wanted, self.operations, self.registry, clock=self.clock, include=query.get("includeObject", "")
@@ -287,7 +315,8 @@ class APIServer:
 
     # Audit
 
-    def _audit(self, request: APIRequest, response: APIResponse, trace: _Trace, received: float) -> None:
+    def _audit(self, request: APIRequest, attempt: _Attempt) -> None:
+        response = attempt.response
         log = self.options.audit
         audit_id = self.random.uuid()
         response.headers["audit-id"] = audit_id
@@ -300,15 +329,15 @@ class APIServer:
                 AuditEntry(
                     audit_id=audit_id,
                     request_uri=uri,
-                    received=received,
+                    received=attempt.received,
                     completed=self.clock.wall(),
-                    attributes=trace.attributes,
+                    attributes=attempt.attributes,
                     code=response.status,
-                    user=trace.user,
-                    impersonated=trace.impersonated,
+                    user=attempt.user,
+                    impersonated=attempt.impersonated,
                     source_ips=(request.source_address,),
                     user_agent=request.headers.get("user-agent", ""),
-                    decision=trace.decision,
+                    decision=attempt.decision,
                     request_body=request.body,
                     response_body=response.body,
                     stage=stage,
@@ -353,33 +382,6 @@ def _attributes(target: Target) -> Attributes:
         path=target.path,
         version=target.version,
     )
-
-
-def _is_allowed(kind: Kind, target: Target) -> bool:
-    """Tell whether a collection or an object, as the URL has it, knows the verb."""
-    if target.verb not in kind.verbs:
-        return False
-    match target.verb:
-        case "create":
-            return not target.name
-        case "update" | "patch":
-            return bool(target.name)
-        case "deletecollection":
-            return bool(target.namespace) or not kind.namespaced
-    return True
-
-
-def _check_scope(kind: Kind, target: Target) -> None:
-    """Answer 404 for a namespaced object without its namespace, and for a cluster object inside one."""
-    inside_itself = kind.storage == ("", "namespaces")
-    if kind.namespaced:
-        needs = bool(target.subresource) or target.verb in {"get", "create", "update", "patch", "delete"}
-        if not target.namespace and needs:
-            if target.verb == "create" and not target.name and not kind.custom:
-                raise _status.method_not_allowed()
-            raise _status.PlainAnswer.page_not_found() if kind.custom else _status.unknown_resource()
-    elif target.namespace and not inside_itself:
-        raise _status.PlainAnswer.page_not_found() if kind.custom else _status.unknown_resource()
 
 
 def _failure(error: _status.StatusError) -> APIResponse:

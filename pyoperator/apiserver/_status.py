@@ -180,19 +180,24 @@ def entity_too_large(limit: int) -> StatusError:
     return StatusError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
 
 
-def too_large_resource_version(wanted: int, current: int) -> StatusError:
-    """Return 504 with the cause that client-go looks for before it lists again without a version."""
-    message = f"Too large resource version: {wanted}, current: {current}"
-    return StatusError(
-        504,
-        "Timeout",
-        f"Timeout: {message}",
-        {
-            "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
-            "retryAfterSeconds": 1,
-        },
-        retry_after=1,
-    )
+class TooLargeResourceVersion(StatusError):
+    """504 with the cause that client-go looks for before it lists again without a version.
+
+    Final only when the store has not reached ``wanted`` after a while: until then the request is to be asked again.
+    """
+
+    def __init__(self, wanted: int, current: int) -> None:
+        super().__init__(
+            504,
+            "Timeout",
+            f"Timeout: Too large resource version: {wanted}, current: {current}",
+            {
+                "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+                "retryAfterSeconds": 1,
+            },
+            retry_after=1,
+        )
+        self.wanted = wanted
 
 
 class PlainAnswer(Exception):

@@ -71,16 +71,23 @@ class SystemClient:
     """
 
     def __init__(
-        self, store: Store, registry: Registry, operations: Operations, *, name: str = "system:apiserver"
+        self,
+        store: Store,
+        registry: Registry,
+        operations: Operations,
+        *,
+        after_write: Callable[[], None],
+        name: str = "system:apiserver",
     ) -> None:
         self._store = store
+        self._after_write = after_write
         self._registry = registry
         self._operations = operations
         self._caller = Caller(name=name, groups=("system:masters", "system:authenticated"), system=True)
 
     def as_user(self, name: str) -> SystemClient:
         """Return a client that acts under another name (a controller's service account)."""
-        return SystemClient(self._store, self._registry, self._operations, name=name)
+        return SystemClient(self._store, self._registry, self._operations, after_write=self._after_write, name=name)
 
     def _kind(self, gvk: GroupVersionKind) -> Kind:
         kind = self._registry.by_gvk(gvk)
@@ -115,7 +122,8 @@ class SystemClient:
         """Create the object that the dict describes (apiVersion, kind, metadata.namespace and so on)."""
         kind = self._kind(_gvk(obj))
         namespace = (obj.get("metadata") or {}).get("namespace", "")
-        return self._view(kind, self._operations.create(kind, namespace, _copy(obj), WriteOptions(caller=self._caller)))
+        stored = self._operations.create(kind, namespace, _copy(obj), WriteOptions(caller=self._caller))
+        return self._written(kind, stored)
 
     def update(self, obj: dict[str, Any]) -> dict[str, Any]:
         """Replace the object; with a resourceVersion in it only if that is still the current one."""
@@ -140,7 +148,7 @@ class SystemClient:
             WriteOptions(caller=self._caller),
             subresource=subresource,
         )
-        return self._view(kind, stored)
+        return self._written(kind, stored)
 
     def delete(
         self,
@@ -163,6 +171,7 @@ class SystemClient:
             propagation_policy=propagation, grace_period_seconds=grace, precondition_uid=uid, caller=self._caller
         )
         self._operations.delete(kind, namespace, name, options)
+        self._after_write()
 
     def subscribe(self, callback: Callable[[StoreEvent], None]) -> Callable[[], None]:
         """Call back after every commit, synchronously and in order; returns the function that ends it.
@@ -175,7 +184,8 @@ class SystemClient:
 
         return self._store.subscribe(deliver)
 
-    def _view(self, kind: Kind, stored: StoredObject) -> dict[str, Any]:
+    def _written(self, kind: Kind, stored: StoredObject) -> dict[str, Any]:
+        self._after_write()
         return self._operations.view(kind, stored)
 
     def __repr__(self) -> str:

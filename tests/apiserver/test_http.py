@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 import yaml
+from aiohttp import web
 
 from pyoperator.apiserver import EmbeddedServer, EmbeddedServerError
 from tests.apiserver.requests import CONFIG_MAPS, config_map
@@ -19,6 +20,8 @@ from tests.apiserver.requests import CONFIG_MAPS, config_map
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from pyoperator.apiserver.http._embedded import Handler
 
 
 @pytest.fixture
@@ -243,3 +246,27 @@ async def test_a_data_directory_outlives_its_server(tmp_path: Path) -> None:
         assert await call(second, "GET", f"{CONFIG_MAPS}/a") == made
         assert second.server.store.revision >= revision
         assert (await call(second, "GET", f"{CONFIG_MAPS}/b"))["code"] == 404
+
+
+async def test_a_middleware_answers_instead_of_the_server(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+
+    def fail_posts(handle: Handler) -> Handler:
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            return web.Response(status=503) if request.method == "POST" else await handle(request)
+
+        return answer
+
+    async with EmbeddedServer(audit_log=log, middleware=fail_posts) as server:
+        context, token = connection(server)
+        async with aiohttp.ClientSession(
+            server.url,
+            connector=aiohttp.TCPConnector(ssl=context),
+            headers={"authorization": f"Bearer {token}"},
+        ) as session:
+            async with session.post(CONFIG_MAPS, json=config_map()) as response:
+                assert response.status == 503
+            async with session.get(f"{CONFIG_MAPS}/a") as response:
+                assert response.status == 404
+    # Only what reached the core was carried out, and is in the log.
+    assert {json.loads(line)["verb"] for line in log.read_text().splitlines()} == {"get"}

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.apiserver.requests import CONFIG_MAPS, Asker, config_map
+from pyoperator.apiserver import APIRequest
+from pyoperator.apiserver._representation import Representation
+from tests.apiserver.requests import ADMIN, CONFIG_MAPS, Asker, config_map
 from tests.support import run_virtual
 
 if TYPE_CHECKING:
     from pyoperator.apiserver import WatchSubscription
+    from pyoperator.apiserver.storage import StoredObject
 
 
 @pytest.fixture
@@ -187,6 +190,31 @@ def test_the_log_forgets_by_itself() -> None:
     assert ask.server.store.revision - ask.server.store.compacted <= 13
 
 
+def test_the_log_is_bounded_in_bytes() -> None:
+    ask = Asker(history_bytes=50_000)
+    ask("POST", CONFIG_MAPS, config_map(), status=201)
+    big = {**config_map(), "data": {"k": "v" * 9_000}}
+    for number in range(30):
+        ask("PUT", f"{CONFIG_MAPS}/a", {**big, "metadata": {"name": "a", "labels": {"n": str(number)}}}, status=200)
+        assert ask.server.store.history_bytes <= 50_000
+    store = ask.server.store
+    assert 3 <= store.revision - store.compacted <= 6
+    assert store.history_bytes == sum(change.weight for change in store.changes_after(store.compacted))
+    ask("DELETE", f"{CONFIG_MAPS}/a", status=200)
+    store.compact()
+    assert (store.history_bytes, store.compacted) == (0, store.revision)
+
+
+def test_a_selected_page_goes_on_where_objects_remain_even_if_none_matches(ask: Asker) -> None:
+    fill(ask, 4)
+    first = ask("GET", CONFIG_MAPS, query={"limit": "2", "labelSelector": "parity=even"}, status=200)
+    assert names(first) == ["c000", "c002"]
+    assert "remainingItemCount" not in first["metadata"]
+    query = {"limit": "2", "labelSelector": "parity=even", "continue": first["metadata"]["continue"]}
+    last = ask("GET", CONFIG_MAPS, query=query, status=200)
+    assert (last["items"], "continue" in last["metadata"]) == ([], False)
+
+
 def test_selectors_turn_changes_into_comings_and_goings(ask: Asker) -> None:
     ask("POST", CONFIG_MAPS, config_map("a", labels={"x": "1"}), status=201)
     subscription = watch(ask, labelSelector="x=1", resourceVersion=str(ask.server.store.revision))
@@ -202,18 +230,52 @@ def test_selectors_turn_changes_into_comings_and_goings(ask: Asker) -> None:
     assert versions == sorted(set(versions))
 
 
+def types(events: list[dict[str, Any]]) -> list[str]:
+    return [event["type"] for event in events]
+
+
+INITIAL_END = {"k8s.io/initial-events-end": "true"}
+
+
 def test_timeout_ends_a_watch_with_a_bookmark(ask: Asker) -> None:
-    events = collect(watch(ask, timeoutSeconds="30", allowWatchBookmarks="true", resourceVersion="0"))
-    assert [event["type"] for event in events] == ["BOOKMARK"]
-    assert events[0]["object"]["metadata"]["resourceVersion"] == str(ask.server.store.revision)
+    now = str(ask.server.store.revision)
+    events = collect(watch(ask, timeoutSeconds="30", allowWatchBookmarks="true", resourceVersion=now))
+    assert types(events) == ["BOOKMARK"]
+    assert events[0]["object"]["metadata"] == {"resourceVersion": now}
     assert collect(watch(ask, timeoutSeconds="30")) == []
     # Too short for a last word.
-    assert collect(watch(ask, timeoutSeconds="1", allowWatchBookmarks="true")) == []
+    assert collect(watch(ask, timeoutSeconds="1", allowWatchBookmarks="true", resourceVersion=now)) == []
 
 
 def test_bookmarks_come_each_minute(ask: Asker) -> None:
-    events = collect(watch(ask, timeoutSeconds="185", allowWatchBookmarks="true"))
-    assert [event["type"] for event in events] == ["BOOKMARK"] * 4
+    now = str(ask.server.store.revision)
+    events = collect(watch(ask, timeoutSeconds="185", allowWatchBookmarks="true", resourceVersion=now))
+    assert types(events) == ["BOOKMARK"] * 4
+
+
+def test_a_bookmark_follows_changes_of_other_kinds(ask: Asker) -> None:
+    subscription = watch(ask, timeoutSeconds="70", allowWatchBookmarks="true", resourceVersion="5")
+    ask("POST", "/api/v1/namespaces", {"metadata": {"name": "other"}}, status=201)
+    events = [event for event in collect(subscription) if event["type"] == "BOOKMARK"]
+    assert {event["object"]["metadata"]["resourceVersion"] for event in events} == {str(ask.server.store.revision)}
+
+
+def test_no_bookmark_takes_a_client_back(ask: Asker) -> None:
+    ahead = str(ask.server.store.revision + 5)
+    assert collect(watch(ask, timeoutSeconds="185", allowWatchBookmarks="true", resourceVersion=ahead)) == []
+
+
+@pytest.mark.parametrize("version", [{}, {"resourceVersion": "0"}])
+def test_a_watch_from_no_version_marks_the_end_of_its_initial_events(ask: Asker, version: dict[str, str]) -> None:
+    fill(ask, 1)
+    added, end = collect(watch(ask, timeoutSeconds="1", allowWatchBookmarks="true", **version))
+    assert (added["type"], end["type"]) == ("ADDED", "BOOKMARK")
+    assert end["object"]["metadata"]["annotations"] == INITIAL_END
+
+
+def test_a_time_that_is_over_ends_a_watch_with_an_error(ask: Asker) -> None:
+    (event,) = collect(watch(ask, timeoutSeconds="-1"))
+    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 500, "InternalError")
 
 
 def test_watch_list(ask: Asker) -> None:
@@ -227,15 +289,95 @@ def test_watch_list(ask: Asker) -> None:
     ask("GET", CONFIG_MAPS, query={"watch": "1", "sendInitialEvents": "true"}, status=422)
 
 
+def test_a_server_without_watch_list_says_so_and_watches_all_the_same() -> None:
+    ask = Asker(watch_list=False)
+    fill(ask, 1)
+    refused = ask("GET", CONFIG_MAPS, query={"watch": "1", **AHEAD}, status=422)
+    assert "unless the WatchList feature gate is enabled" in refused["message"]
+    subscription = watch(ask)
+    subscription.close()
+    assert [event["type"] for event in collect(subscription)] == ["ADDED"]
+
+
+AHEAD = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
+
+
+def test_initial_events_ahead_of_the_store_are_refused_after_three_seconds(ask: Asker) -> None:
+    async def read() -> tuple[float, bytes]:
+        started = asyncio.get_running_loop().time()
+        data = b"".join([piece async for piece in watch(ask, **AHEAD, resourceVersion="999999").lines()])
+        return asyncio.get_running_loop().time() - started, data
+
+    waited, data = run_virtual(read)
+    assert waited == pytest.approx(3.0)
+    event = json.loads(data)
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 504)
+    assert event["object"]["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+    assert ask.server.store.watchers == 0
+
+
+def test_initial_events_wait_for_the_version_asked_for(ask: Asker) -> None:
+    async def read() -> list[dict[str, Any]]:
+        subscription = watch(ask, **AHEAD, timeoutSeconds="10", resourceVersion=str(ask.server.store.revision + 2))
+        loop = asyncio.get_running_loop()
+        loop.call_later(1, fill, ask, 2)
+        loop.call_later(4, subscription.close)
+        return [json.loads(line) async for piece in subscription.lines() for line in piece.splitlines()]
+
+    assert types(run_virtual(read)) == ["ADDED", "ADDED", "BOOKMARK"]
+
+
+def test_closing_a_watch_that_waits_for_its_version_ends_it_at_once(ask: Asker) -> None:
+    async def read() -> tuple[float, list[bytes]]:
+        subscription = watch(ask, **AHEAD, resourceVersion="999999")
+        asyncio.get_running_loop().call_later(1, ask.server.end_watches)
+        pieces = [piece async for piece in subscription.lines()]
+        return asyncio.get_running_loop().time(), pieces
+
+    waited, pieces = run_virtual(read)
+    assert waited == pytest.approx(1.0)
+    assert pieces == []
+
+
+def test_a_read_ahead_of_the_store_waits_before_it_is_refused(ask: Asker) -> None:
+    def asked(version: int) -> APIRequest:
+        return APIRequest("GET", CONFIG_MAPS, [("resourceVersion", str(version))], credential=ADMIN)
+
+    async def read() -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(1, fill, ask, 1)
+        soon = await ask.server.serve(asked(ask.server.store.revision + 1))
+        assert (soon.status, round(loop.time(), 3)) == (200, 1.0)
+        never = await ask.server.serve(asked(999_999))
+        assert (never.status, never.headers["retry-after"], round(loop.time(), 3)) == (504, "1", 4.0)
+
+    run_virtual(read)
+
+
 def test_watch_as_table(ask: Asker) -> None:
     fill(ask, 2)
     subscription = watch(ask, accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+    # Comes while nothing of the stream has been made: it is not the one that brings the columns.
+    ask("POST", CONFIG_MAPS, config_map("z"), status=201)
     subscription.close()
-    first, second = collect(subscription)
+    first, second, third = collect(subscription)
     assert first["object"]["kind"] == "Table"
     assert first["object"]["columnDefinitions"]
     assert not second["object"]["columnDefinitions"]
+    assert not third["object"]["columnDefinitions"]
     assert second["object"]["rows"][0]["cells"][0] == "c001"
+
+
+def test_the_first_line_of_a_table_without_objects_brings_the_columns(ask: Asker) -> None:
+    accept = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    (end,) = collect(watch(ask, accept=accept, timeoutSeconds="1", allowWatchBookmarks="true"))
+    assert end["object"]["columnDefinitions"]
+    assert end["object"]["rows"][0]["object"]["metadata"]["annotations"] == INITIAL_END
+    now = str(ask.server.store.revision)
+    resumed = watch(ask, accept=accept, resourceVersion=now)
+    fill(ask, 2)
+    resumed.close()
+    assert [bool(event["object"]["columnDefinitions"]) for event in collect(resumed)] == [True, False]
 
 
 def test_a_slow_reader_is_dropped_and_nobody_else() -> None:
@@ -264,11 +406,19 @@ def test_a_slow_reader_is_dropped_and_nobody_else() -> None:
     assert len(collect(slow)) == 10
 
 
-def test_watchers_share_one_rendering(ask: Asker) -> None:
-    subscriptions = [watch(ask) for _ in range(3)]
-    ask("POST", CONFIG_MAPS, config_map(), status=201)
-    (change,) = ask.server.store.changes_after(ask.server.store.revision - 1)
-    assert len(change.encoded) == 1
+def test_watchers_share_one_rendering_and_the_log_keeps_none(ask: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered: list[str] = []
+
+    def event(view: Representation, type_: str, stored: StoredObject, *, first: bool = False) -> bytes:
+        rendered.append(type_)
+        return b"{}\n"
+
+    monkeypatch.setattr(Representation, "event", event)
+    subscriptions = [watch(ask, resourceVersion=str(ask.server.store.revision)) for _ in range(3)]
+    ask("POST", CONFIG_MAPS, config_map(), status=201)  # the first line of each is its own: it may be a special one
+    ask("DELETE", f"{CONFIG_MAPS}/a", status=200)
+    assert rendered == ["ADDED"] * 3 + ["DELETED"]
+    assert not any(change.encoded for change in ask.server.store.changes_after(ask.server.store.compacted))
     for subscription in subscriptions:
         subscription.close()
 

@@ -37,6 +37,7 @@ COLLECTIONS = {
     "crds": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
     "widgets": "/apis/{ns}.example.com/v1/namespaces/{ns}/widgets",
 }
+COMPACT = "COMPACT"  # instead of a request
 PATCHES = {
     "json": "application/json-patch+json",
     "merge": "application/merge-patch+json",
@@ -67,6 +68,10 @@ class Side(Protocol):
 
     def ask(self, request: Request) -> Answer: ...
 
+    def compact(self) -> None:
+        """Forget all history."""
+        ...
+
     def pause(self) -> bool:
         """Let time pass before a request is repeated; False when nothing would change."""
         ...
@@ -74,12 +79,16 @@ class Side(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``steps`` as in the file: ``do`` is "METHOD path?query"; see the keys read in ``_request``."""
+    """``steps`` as in the file: ``do`` is "METHOD path?query", or COMPACT; see the keys read in ``_request``."""
 
     area: str
     name: str
     before: tuple[Mapping[str, Any], ...]
     steps: tuple[Mapping[str, Any], ...]
+
+    @property
+    def compacts(self) -> bool:
+        return any(step["do"] == COMPACT for step in self.steps)
 
     def run(self, side: Side, namespace: str) -> list[dict[str, Any]]:
         """Return the normalised answers of the steps."""
@@ -99,6 +108,9 @@ class Scenario:
 
 
 def _ask(side: Side, step: Mapping[str, Any], saved: Mapping[str, str]) -> Answer:
+    if step["do"] == COMPACT:
+        side.compact()
+        return Answer(200, "text/plain", (), b"")
     request = _request(step, saved)
     answer = side.ask(request)
     wanted = step.get("until")

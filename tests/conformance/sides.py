@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import http.client
+import json
 import ssl
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import yaml
@@ -19,7 +20,7 @@ from tests.conformance.scenario import Answer, Request
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pyoperator.apiserver import WatchSubscription
+    from pyoperator.apiserver import APIResponse
 
 _PAUSE = 0.1
 _PATIENCE = 30.0  # per scenario, each of which has a side of its own
@@ -35,34 +36,41 @@ class EmbeddedSide:
     def ask(self, request: Request) -> Answer:
         path, _, query = request.target.partition("?")
         authorization = request.headers.get("authorization", "Bearer admin")
-        response = self.server.handle(
-            APIRequest(
-                request.method,
-                unquote(path),
-                parse_qsl(query, keep_blank_values=True),
-                request.headers,
-                request.body,
-                Credential(bearer_token=authorization.removeprefix("Bearer ")) if authorization else Credential(),
-            )
+        asked = APIRequest(
+            request.method,
+            unquote(path),
+            parse_qsl(query, keep_blank_values=True),
+            request.headers,
+            request.body,
+            Credential(bearer_token=authorization.removeprefix("Bearer ")) if authorization else Credential(),
         )
-        body = response.body
-        if response.watch is not None:
+        if request.method == "GET":
             with asyncio.Runner(loop_factory=virtual_loop_factory) as runner:
-                body = runner.run(_collected(response.watch))
-        return Answer(response.status, response.headers.get("content-type", ""), response.warnings, body)
+                return runner.run(self._read(asked))
+        return _answer(self.server.handle(asked))
+
+    async def _read(self, asked: APIRequest) -> Answer:
+        response = await self.server.serve(asked)
+        if response.watch is not None:
+            response.body = b"".join([piece async for piece in response.watch.lines()])
+        return _answer(response)
+
+    def compact(self) -> None:
+        self.server.store.compact()
 
     def pause(self) -> bool:
         return False
 
 
-async def _collected(watch: WatchSubscription) -> bytes:
-    return b"".join([piece async for piece in watch.lines()])
+def _answer(response: APIResponse) -> Answer:
+    return Answer(response.status, response.headers.get("content-type", ""), response.warnings, response.body)
 
 
 class RealSide:
-    """The server of a kubeconfig with a bearer token."""
+    """The server of a kubeconfig with a bearer token; ``etcd`` is the address of its store, "host:port", plain HTTP."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, etcd: str = "") -> None:
+        self._etcd = etcd
         document = yaml.safe_load(kubeconfig.read_text())
         cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
         certificate = base64.b64decode(cluster["certificate-authority-data"]).decode()
@@ -87,6 +95,25 @@ class RealSide:
         except http.client.RemoteDisconnected:
             # It panics on a few bad requests; a status that no server sends stands for that.
             return Answer(599, "text/plain", (), b"the server closed the connection without an answer")
+        finally:
+            connection.close()
+
+    def compact(self) -> None:
+        """Compact etcd at its present revision, through its gRPC gateway."""
+        if not self._etcd:
+            raise ValueError("this scenario compacts the store: give the address of etcd, as host:port")
+        found = self._etcd_call("range", {"key": base64.b64encode(b"none").decode()})
+        self._etcd_call("compaction", {"revision": found["header"]["revision"], "physical": True})
+
+    def _etcd_call(self, name: str, body: dict[str, Any]) -> Any:
+        connection = http.client.HTTPConnection(self._etcd, timeout=30)
+        try:
+            connection.request("POST", f"/v3/kv/{name}", json.dumps(body))
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+            if response.status != http.client.OK:
+                raise RuntimeError(f"etcd's {name} answered {response.status}: {answer}")
+            return answer
         finally:
             connection.close()
 

@@ -1,6 +1,6 @@
 """What keeps a cluster in order, and (opt-in) makes workloads look alive.
 
-Always: garbage collection, deletion of namespaces and CRDs, aggregation of cluster roles. With the simulator, pods are
+Always: garbage collection, deletion of namespaces, aggregation of cluster roles. With the simulator, pods are
 made, scheduled and become ready, so that an operator sees its StatefulSets come up without a single container.
 
 Event driven, one task, deterministic: under the virtual loop two runs of one seed write the same objects in the same
@@ -20,7 +20,6 @@ from pyoperator.apiserver.controllers._garbage_collector import GarbageCollector
 from pyoperator.apiserver.controllers._jobs import JobController
 from pyoperator.apiserver.controllers._kinds import SIMULATED
 from pyoperator.apiserver.controllers._namespaces import (
-    DefinitionController,
     NamespaceController,
     RoleAggregationController,
 )
@@ -51,8 +50,8 @@ __all__ = [
 class Controllers:
     """All controllers of one server, as one thing to run: ``Controllers(server.system, server.clock, server.random)``.
 
-    ``client`` is the server's SystemClient. Garbage collection, namespaces, CRDs, role
-    aggregation and the protection of volumes in use always run;
+    ``client`` is the server's SystemClient. Garbage collection, namespaces, role
+    aggregation and the protection of volumes in use always run (deleted definitions are finished by the core itself);
     ``simulate_workloads`` adds nodes, a default storage class and everything that makes pods come and go.
     """
 
@@ -71,7 +70,6 @@ class Controllers:
         controllers: list[Controller] = [
             GarbageCollector(context),
             NamespaceController(context),
-            DefinitionController(context),
             RoleAggregationController(context),
             ProtectionController(context),
         ]

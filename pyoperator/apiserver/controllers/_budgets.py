@@ -44,11 +44,13 @@ class BudgetController(Controller):
         if event.gvk == BUDGET and event.new is not None:
             self.enqueue((event.namespace, event.name))
         elif event.gvk in (POD, STATEFUL_SET, REPLICA_SET, DEPLOYMENT):
-            labels = [_pod_labels(event.gvk, obj) for obj in (event.old, event.new) if obj is not None]
-            for budget in self.view.all(BUDGET, event.namespace):
-                selector = (budget.get("spec") or {}).get("selector")
-                if any(selects(selector, found) for found in labels):
-                    self.enqueue((event.namespace, budget["metadata"]["name"]))
+            for obj in (event.old, event.new):
+                if obj is None:
+                    continue
+                labels = _pod_labels(event.gvk, obj)
+                for budget in self.view.selecting(BUDGET, event.namespace, labels):
+                    if selects(budget["spec"]["selector"], labels):
+                        self.enqueue((event.namespace, budget["metadata"]["name"]))
 
     def sync(self, key: tuple[str, str]) -> float | None:
         budget = self.view.get(BUDGET, *key)
@@ -57,7 +59,7 @@ class BudgetController(Controller):
         selector = (budget.get("spec") or {}).get("selector")
         pods = [
             pod
-            for pod in self.view.all(POD, key[0])
+            for pod in self.view.pods(key[0], (selector or {}).get("matchLabels") or {})
             if selects(selector, pod["metadata"].get("labels")) and not is_finished(pod)
         ]
         now = self.context.clock.wall()

@@ -36,10 +36,10 @@ class EndpointsController(Controller):
         if event.gvk == SERVICE:
             self.enqueue((event.namespace, event.name))
         elif event.gvk == POD:
-            for service in self.view.all(SERVICE, event.namespace):
-                selector = (service.get("spec") or {}).get("selector") or {}
-                for pod in (event.old, event.new) if selector else ():
-                    if pod is not None and selector.items() <= (pod["metadata"].get("labels") or {}).items():
+            for pod in (event.old, event.new):
+                labels = (pod["metadata"].get("labels") or {}) if pod is not None else {}
+                for service in self.view.selecting(SERVICE, event.namespace, labels):
+                    if service["spec"]["selector"].items() <= labels.items():
                         self.enqueue((event.namespace, service["metadata"]["name"]))
         elif event.gvk == ENDPOINTS:
             self.enqueue((event.namespace, event.name))
@@ -61,10 +61,8 @@ class EndpointsController(Controller):
         pods = sorted(
             (
                 pod
-                for pod in self.view.all(POD, key[0])
-                if spec["selector"].items() <= (pod["metadata"].get("labels") or {}).items()
-                and (pod.get("status") or {}).get("podIP")
-                and not is_finished(pod)
+                for pod in self.view.pods(key[0], spec["selector"])
+                if (pod.get("status") or {}).get("podIP") and not is_finished(pod)
             ),
             key=lambda pod: str(pod["metadata"]["name"]),
         )

@@ -34,7 +34,8 @@ class GarbageCollector(Controller):
     """Keep a graph of owners by uid; a key is the uid of an object to look at.
 
     An owner counts as absent when no object of that name exists, when its uid is another one, or when it is namespaced
-    and lives elsewhere. An owner of a kind that is not served (a CRD not yet installed) is unknown, not absent.
+    and lives elsewhere. An owner of a kind that is not served (a CRD not yet installed) is unknown, not absent, unless
+    its deletion was seen (the last objects of a CRD go together with it).
     """
 
     name = "garbage-collector"
@@ -43,6 +44,8 @@ class GarbageCollector(Controller):
         super().__init__(context)
         self._nodes: dict[str, _Node] = {}
         self._dependents: dict[str, dict[str, None]] = {}
+        # Owners whose end was seen, while they have dependents: gone even if their kind is served no longer.
+        self._absent: set[str] = set()
 
     def begin(self) -> None:
         for gvk, _ in self.client.kinds():
@@ -97,7 +100,10 @@ class GarbageCollector(Controller):
                 dependents.pop(uid, None)
                 if not dependents:
                     del self._dependents[owner]
+                    self._absent.discard(owner)
             self.enqueue(owner)
+        if uid in self._dependents:
+            self._absent.add(uid)
         for dependent in self._dependents.get(uid, ()):
             self.enqueue(dependent)
 
@@ -124,6 +130,9 @@ class GarbageCollector(Controller):
         gone: list[str] = []
         waiting: list[str] = []
         for reference in obj["metadata"].get("ownerReferences") or ():
+            if reference["uid"] in self._absent:
+                gone.append(reference["uid"])
+                continue
             gvk = GroupVersionKind.of(reference["apiVersion"], reference["kind"])
             namespaced = self._scope(scopes, gvk)
             if namespaced is None or (namespaced and not node.namespace):
@@ -145,6 +154,7 @@ class GarbageCollector(Controller):
             unresolved = any(
                 self._scope(scopes, GroupVersionKind.of(r["apiVersion"], r["kind"])) is None
                 for r in obj["metadata"].get("ownerReferences") or ()
+                if r["uid"] not in self._absent
             )
             return _UNKNOWN_KIND_RETRY if unresolved else None
         foreground = bool(waiting) and bool(self._dependents.get(uid))

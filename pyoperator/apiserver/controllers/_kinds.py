@@ -21,7 +21,6 @@ CONTROLLER_REVISION = GroupVersionKind("apps", "v1", "ControllerRevision")
 JOB = GroupVersionKind("batch", "v1", "Job")
 BUDGET = GroupVersionKind("policy", "v1", "PodDisruptionBudget")
 CLUSTER_ROLE = GroupVersionKind("rbac.authorization.k8s.io", "v1", "ClusterRole")
-DEFINITION = GroupVersionKind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
 EVENT = GroupVersionKind("", "v1", "Event")
 LEASE = GroupVersionKind("coordination.k8s.io", "v1", "Lease")
 

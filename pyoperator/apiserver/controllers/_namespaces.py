@@ -1,4 +1,4 @@
-"""Empty what is being deleted as a whole: namespaces, and custom resource definitions."""
+"""Empty namespaces that are being deleted; keep aggregated cluster roles up to date."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 from pyoperator.apiserver.access import PolicyRule, aggregated_rules
 from pyoperator.apiserver.controllers._client import Object, copied
 from pyoperator.apiserver.controllers._engine import Context, Controller
-from pyoperator.apiserver.controllers._kinds import CLUSTER_ROLE, DEFINITION, NAMESPACE
+from pyoperator.apiserver.controllers._kinds import CLUSTER_ROLE, NAMESPACE
 from pyoperator.objects import GroupVersionKind, format_time
 
 if TYPE_CHECKING:
     from pyoperator.apiserver.controllers._client import StoreEvent
 
-_CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 _KUBERNETES = "kubernetes"
 
 
@@ -105,63 +104,6 @@ class NamespaceController(Controller):
         if [before.get(condition["type"]) for condition in conditions] != conditions:
             status["conditions"] = conditions
             self.client.update_status(namespace)
-
-
-class DefinitionController(Controller):
-    """Delete the instances of a terminating CRD, then its cleanup finalizer. A key is a CRD's name."""
-
-    name = "custom-resource-definition"
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self._terminating: dict[tuple[str, str], str] = {}
-
-    def begin(self) -> None:
-        for definition in self.client.list(DEFINITION):
-            self._note(definition)
-
-    def observe(self, event: StoreEvent) -> None:
-        if event.gvk == DEFINITION:
-            if event.new is not None:
-                self._note(event.new)
-        elif event.type == "DELETED":
-            waiting = self._terminating.get((event.gvk.group, event.gvk.kind))
-            if waiting is not None:
-                self.enqueue(waiting)
-
-    def _note(self, definition: Object) -> None:
-        if definition["metadata"].get("deletionTimestamp"):
-            spec = definition["spec"]
-            self._terminating[spec["group"], spec["names"]["kind"]] = definition["metadata"]["name"]
-            self.enqueue(definition["metadata"]["name"])
-
-    def sync(self, key: str) -> float | None:
-        definition = self.client.get(DEFINITION, "", key)
-        if definition is None or not definition["metadata"].get("deletionTimestamp"):
-            return None
-        finalizers = definition["metadata"].get("finalizers") or []
-        if _CLEANUP not in finalizers:
-            return None
-        spec = definition["spec"]
-        stored = next(version for version in spec["versions"] if version.get("storage"))
-        gvk = GroupVersionKind(spec["group"], stored["name"], spec["names"]["kind"])
-        for obj in self.client.list(gvk):
-            metadata = obj["metadata"]
-            if not metadata.get("deletionTimestamp"):
-                self.client.delete(gvk, metadata.get("namespace", ""), metadata["name"], uid=metadata["uid"])
-        if self.client.list(gvk):
-            return None
-        current = self.client.get(DEFINITION, "", key)
-        if current is None:
-            return None
-        kept = [entry for entry in current["metadata"].get("finalizers") or () if entry != _CLEANUP]
-        if kept:
-            current["metadata"]["finalizers"] = kept
-        else:
-            current["metadata"].pop("finalizers", None)
-        self._terminating.pop((gvk.group, gvk.kind), None)
-        self.client.update(current)
-        return None
 
 
 class RoleAggregationController(Controller):

@@ -43,13 +43,19 @@ class PodController(Controller):
         self._options = options
         self._addresses = 0
         self._delays = Delays(context)
+        # Where pods are that need a place, by key; those without one ("") wait for a node or a volume.
+        self._places: dict[tuple[str, str], str] = {}
+        self._waiting: dict[tuple[str, str], None] = {}
+        self._load: dict[str, int] = {}
 
     def begin(self) -> None:
         self._make_nodes()
         self._make_storage_class()
         for pod in self.view.all(POD):
+            key = pod["metadata"]["namespace"], pod["metadata"]["name"]
             self._remember_address(pod)
-            self.enqueue((pod["metadata"]["namespace"], pod["metadata"]["name"]))
+            self._remember_place(key, pod)
+            self.enqueue(key)
 
     def _make_nodes(self) -> None:
         now = format_time(self.context.clock.wall())
@@ -113,21 +119,32 @@ class PodController(Controller):
 
     def observe(self, event: StoreEvent) -> None:
         if event.gvk == POD:
+            self._remember_place((event.namespace, event.name), event.new)
             if event.new is None:
                 self._delays.forget(event.uid)
             else:
                 self.enqueue((event.namespace, event.name))
         elif event.gvk == CLAIM and event.new is not None:
-            self._wake_pending(event.namespace)
+            for key in self._waiting:
+                if key[0] == event.namespace:
+                    self.enqueue(key)
         elif event.gvk == NODE:
-            for pod in self.view.all(POD):
-                if not (pod.get("spec") or {}).get("nodeName"):
-                    self.enqueue((pod["metadata"]["namespace"], pod["metadata"]["name"]))
+            for key in self._waiting:
+                self.enqueue(key)
 
-    def _wake_pending(self, namespace: str) -> None:
-        for pod in self.view.all(POD, namespace):
-            if not (pod.get("spec") or {}).get("nodeName"):
-                self.enqueue((namespace, pod["metadata"]["name"]))
+    def _remember_place(self, key: tuple[str, str], pod: Object | None) -> None:
+        before = self._places.pop(key, "")
+        if before:
+            self._load[before] -= 1
+        if pod is None or is_finished(pod):
+            self._waiting.pop(key, None)
+            return
+        node = self._places[key] = (pod.get("spec") or {}).get("nodeName") or ""
+        if node:
+            self._load[node] = self._load.get(node, 0) + 1
+            self._waiting.pop(key, None)
+        else:
+            self._waiting[key] = None
 
     def sync(self, key: tuple[str, str]) -> float | None:
         pod = self.view.get(POD, *key)
@@ -177,13 +194,13 @@ class PodController(Controller):
         load: dict[str, int] = {}
         for node in self.view.all(NODE):
             if not (node.get("spec") or {}).get("unschedulable") and admits(node, pod["spec"]):
-                load[node["metadata"]["name"]] = 0
+                load[node["metadata"]["name"]] = self._load.get(node["metadata"]["name"], 0)
         owner = controller_uid(pod)
-        for other in self.view.all(POD):
-            name = other["spec"].get("nodeName")
-            if name in load and not is_finished(other):
+        for sibling in self.view.owned_by(POD, owner) if owner else ():
+            name = sibling["spec"].get("nodeName")
+            if name in load and not is_finished(sibling):
                 # Siblings are spread first: that is what preferred anti-affinity asks for, and what people expect.
-                load[name] += 1000 if owner and controller_uid(other) == owner else 1
+                load[name] += 999
         return min(load, key=lambda name: (load[name], name)) if load else None
 
     def _bind(self, pod: Object, node: str) -> None:

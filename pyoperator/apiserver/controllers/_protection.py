@@ -23,7 +23,7 @@ class ProtectionController(Controller):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._waiting: set[tuple[str, str]] = set()
+        self._waiting: dict[tuple[str, str], None] = {}  # in the order in which they came
 
     def begin(self) -> None:
         for gvk in (CLAIM, VOLUME):
@@ -33,7 +33,7 @@ class ProtectionController(Controller):
     def observe(self, event: StoreEvent) -> None:
         if event.gvk in (CLAIM, VOLUME):
             if event.new is None:
-                self._waiting.discard((event.namespace, event.name))
+                self._waiting.pop((event.namespace, event.name), None)
             else:
                 self._note(event.new)
             if event.gvk == CLAIM and self._waiting:
@@ -46,7 +46,7 @@ class ProtectionController(Controller):
     def _note(self, obj: Object) -> None:
         if is_terminating(obj):
             key = (obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-            self._waiting.add(key)
+            self._waiting[key] = None
             self.enqueue(key)
 
     def sync(self, key: tuple[str, str]) -> float | None:

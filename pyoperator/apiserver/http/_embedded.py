@@ -27,11 +27,13 @@ from pyoperator.serving import BindAddress, BindAddressError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
     from typing import Self
 
     from pyoperator.clock import Clock
+
+    Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _ADMIN = User("admin", groups=(MASTERS,))
 _INSECURE_ADMIN = User("system:anonymous", groups=(MASTERS, "system:unauthenticated"))
@@ -50,7 +52,9 @@ class EmbeddedServer:
     (the core). ``bind``: where to listen, port 0 picks a free one. ``data_dir``: keep everything there, or in memory
     when None. ``kubeconfig_out``: write the kubeconfig there (only over one of ours). ``token_file``: users as kube's
     static CSV. ``simulate_workloads``: let pods run on paper. ``insecure``: plain HTTP on loopback, everybody is admin.
-    ``names``: further host names for the certificate. Raises EmbeddedServerError on entering.
+    ``names``: further host names for the certificate. ``middleware(handler)`` returns the handler to be used instead,
+    for tests that want a server which fails: what it answers itself reaches neither the core nor the audit log. Raises
+    EmbeddedServerError on entering.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class EmbeddedServer:
         simulate_workloads: bool = False,
         insecure: bool = False,
         names: Sequence[str] = (),
+        middleware: Callable[[Handler], Handler] | None = None,
         clock: Clock | None = None,
         random: Randomness | None = None,
     ) -> None:
@@ -77,6 +82,7 @@ class EmbeddedServer:
         self._simulate = simulate_workloads
         self._insecure = insecure
         self._names = tuple(names)
+        self._middleware = middleware
         self._clock: Clock = clock or SystemClock()
         self._random = random
         self._server: APIServer | None = None
@@ -233,10 +239,12 @@ class EmbeddedServer:
             ) from error
 
     async def _serve(self, core: APIServer, listener: socket.socket, context: ssl.SSLContext | None) -> None:
-        face = HTTPFace(core, loopback_only=self._insecure)
+        handle: Handler = HTTPFace(core, loopback_only=self._insecure).handle
+        if self._middleware is not None:
+            handle = self._middleware(handle)
         # A client that goes away cancels its handler: an idle watch would stay for ever otherwise.
         self._runner = web.ServerRunner(
-            web.Server(face.handle, handler_cancellation=True, access_log=None),
+            web.Server(handle, handler_cancellation=True, access_log=None),
             handle_signals=False,
             shutdown_timeout=_SHUTDOWN_TIMEOUT,
         )

@@ -49,7 +49,7 @@ class HTTPFace:
             # The rest of a body that was not read would be taken for the next request.
             response.force_close()
             return response
-        answer = self._server.handle(api_request)
+        answer = await self._server.serve(api_request)
         if answer.watch is not None:
             return await _stream(request, answer)
         return _complete(request, answer)

@@ -1,9 +1,10 @@
 """Objects by version: one revision counter, immutable encoded objects, a log of changes, watches and selectors.
 
-Everything is synchronous except reading from a :class:`WatchSubscription`. The store knows bytes, keys, labels and
+Everything is synchronous except reading from a :class:`WatchSubscription` and waiting for a version (:func:`reached`). The store knows bytes, keys, labels and
 selectable fields; it knows nothing of schemas, users or HTTP.
 """
 
+from pyoperator.apiserver.storage._arrival import reached
 from pyoperator.apiserver.storage._selection import Selection
 from pyoperator.apiserver.storage._selectors import (
     FieldSelector,
@@ -33,4 +34,5 @@ __all__ = [
     "WatchSubscription",
     "parse_field_selector",
     "parse_label_selector",
+    "reached",
 ]

@@ -91,9 +91,15 @@ class Change:
         self.revision = revision
         self.old = old
         self.new = new
-        # Event lines by (encoder, event type), made once for all watchers.
+        # Event lines by (encoder, event type), made once for all watchers, while the change is being told to them.
         self.encoded: dict[tuple[object, str], bytes] = {}
         self._left: StoredObject | None = None
+
+    @property
+    def weight(self) -> int:
+        """Return how many bytes of data this change keeps that the present state does not."""
+        kept = len(self.old.data) if self.old is not None else 0
+        return kept + len(self.new.data) if self.type == "DELETED" else kept
 
     def for_selection(self, selection: Selection) -> tuple[str, StoredObject] | None:
         """Return the event that a watcher of ``selection`` sees, if any: a change may bring an object in or out."""
@@ -132,9 +138,11 @@ class Persistence(Protocol):
 class _Collection:
     """All objects of one resource, with their keys in order."""
 
-    __slots__ = ("keys", "objects", "watchers")
+    __slots__ = ("changed", "keys", "objects", "watchers")
 
     def __init__(self) -> None:
+        # The revision of the last change: what was there at it, or after it, is what is there now.
+        self.changed = 0
         self.objects: dict[str, StoredObject] = {}
         self.keys: list[str] = []
         # A dict, not a set: watchers are told in the order in which they came, in every run.
@@ -153,12 +161,17 @@ class _Collection:
 class Store:
     """Objects of all kinds under one revision.
 
-    ``history`` is how many changes are remembered: a watch or a page that starts further back gets Compacted. Not
-    thread-safe: one event loop owns a server.
+    ``history`` is how many changes are remembered, ``history_bytes`` how much data only they still hold (old states of
+    objects, and deleted ones): a watch or a page that starts further back gets Compacted. Not thread-safe: one event
+    loop owns a server.
     """
 
-    def __init__(self, *, history: int = 10_000, persistence: Persistence | None = None) -> None:
+    def __init__(
+        self, *, history: int = 10_000, history_bytes: int = 64 * 1024 * 1024, persistence: Persistence | None = None
+    ) -> None:
         self._history = history
+        self._history_bytes = history_bytes
+        self._log_bytes = 0
         self._persistence = persistence
         self._collections: dict[str, _Collection] = {}
         self._log: list[Change] = []
@@ -189,7 +202,9 @@ class Store:
     def objects(self, resource: str, namespace: str = "", *, revision: int | None = None) -> list[StoredObject]:
         """Return all objects (of a namespace) ordered by key, now or as they were; raises Compacted."""
         collection = self._collections.get(resource)
-        if revision is not None and revision != self.revision:
+        if revision is not None and revision < self.compacted:
+            raise Compacted(revision, self.compacted)
+        if revision is not None and collection is not None and revision < collection.changed:
             return self._list_at(resource, namespace, revision)
         if collection is None:
             return []
@@ -202,8 +217,6 @@ class Store:
         return [objects[key] for key in keys[start:end]]
 
     def _list_at(self, resource: str, namespace: str, revision: int) -> list[StoredObject]:
-        if revision < self.compacted:
-            raise Compacted(revision, self.compacted)
         collection = self._collections.get(resource)
         objects = dict(collection.objects) if collection is not None else {}
         for change in reversed(self.changes_after(revision)):
@@ -281,21 +294,45 @@ class Store:
             collection.remove(change.new.key)
         else:
             collection.put(change.new)
-        self.revision = change.revision
+        self.revision = collection.changed = change.revision
         self._log.append(change)
-        # Trimmed in large steps: removing the head of a list moves all that follows.
-        if len(self._log) > self._history + self._history // 4 + 1:
-            self.compact(self._log[-self._history - 1].revision)
+        self._log_bytes += change.weight
+        self._trim()
         for watcher in tuple(collection.watchers):
             watcher.offer(change)
+        # Whoever watches has its lines; kept with the change they would double what the log takes.
+        change.encoded.clear()
         for callback in tuple(self._subscribers.values()):
             callback(change)
 
-    def compact(self, revision: int) -> None:
-        """Forget the changes up to ``revision``, as etcd's compaction does."""
-        keep = min(max(revision, self.compacted), self.revision)
-        del self._log[: keep - self.compacted]
+    def _trim(self) -> None:
+        # In large steps: removing the head of a list moves all that follows.
+        if len(self._log) > self._history + self._history // 4 + 1:
+            self.compact(self._log[-self._history - 1].revision)
+        if self._log_bytes > self._history_bytes:
+            excess = self._log_bytes - self._history_bytes * 3 // 4
+            for change in self._log:
+                excess -= change.weight
+                if excess <= 0:
+                    self.compact(change.revision)
+                    return
+
+    def compact(self, revision: int | None = None) -> None:
+        """Forget the changes up to ``revision`` (None: all), as etcd's compaction does.
+
+        Lists and pages of older versions are refused with 410, watches with an ERROR event of that code. Happens by
+        itself when ``history`` or ``history_bytes`` is exceeded; watches that are open go on.
+        """
+        keep = self.revision if revision is None else min(max(revision, self.compacted), self.revision)
+        count = keep - self.compacted
+        self._log_bytes -= sum(change.weight for change in self._log[:count])
+        del self._log[:count]
         self.compacted = keep
+
+    @property
+    def history_bytes(self) -> int:
+        """How much data is held only because changes are remembered."""
+        return self._log_bytes
 
     def add_watcher(self, resource: str, watcher: Watcher) -> None:
         self._collection(resource).watchers[watcher] = None

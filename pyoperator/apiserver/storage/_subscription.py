@@ -6,6 +6,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from pyoperator.apiserver.storage._arrival import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
@@ -19,16 +21,19 @@ _FAREWELL = 2.0
 
 
 class Encoder(Protocol):
-    """Render objects for one representation (version, Table, partial metadata). Equal keys share their renderings."""
+    """Render objects for one representation (version, Table, partial metadata). Equal keys share their renderings.
+
+    ``first`` is true for the first event of a stream, which may say more than the others (a Table's columns).
+    """
 
     @property
     def key(self) -> object: ...
 
-    def event(self, type_: str, stored: StoredObject) -> bytes:
+    def event(self, type_: str, stored: StoredObject, *, first: bool = False) -> bytes:
         """Return the whole event line, with its newline."""
         ...
 
-    def bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes: ...
+    def bookmark(self, revision: int, *, initial_events_end: bool = False, first: bool = False) -> bytes: ...
 
     def error(self, status: bytes) -> bytes: ...
 
@@ -61,7 +66,10 @@ class WatchSubscription:
         self._bookmark_interval = bookmark_interval
         self._limit = limit
         self._initial: Sequence[StoredObject] = ()
-        self._initial_end = b""
+        # The version that the initial events show, when their end is to be marked.
+        self._initial_end: int | None = None
+        self._awaited: tuple[int, Callable[[], bytes]] | None = None
+        self._first = True
         self._buffer: deque[bytes] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._on_close: list[Callable[[], None]] = []
@@ -70,21 +78,38 @@ class WatchSubscription:
         self.dropped = False
         self.delivered = 0
 
-    def start(
-        self,
-        *,
-        initial: Sequence[StoredObject] = (),
-        initial_end: bytes = b"",
-        replay: Sequence[Change] = (),
-        ignore_up_to: int = 0,
-    ) -> WatchSubscription:
-        """Begin: synthetic ADDED events for ``initial``, then ``initial_end``, then ``replay``, then what comes."""
-        self._initial = initial
-        self._initial_end = initial_end
-        self._ignore_up_to = ignore_up_to
+    def start(self, revision: int) -> WatchSubscription:
+        """Begin with the changes after ``revision``, which may be one that is still to come; raises Compacted."""
+        self._ignore_up_to = revision
+        replay = self._store.changes_after(revision) if revision < self._store.revision else ()
         for change in replay:
             if change.new.resource == self._resource:
                 self.offer(change, bounded=False)
+                change.encoded.clear()
+        self._store.add_watcher(self._resource, self)
+        return self
+
+    def start_with_objects(self) -> WatchSubscription:
+        """Begin with an ADDED event for each object there is, and a bookmark that says so if bookmarks are wanted."""
+        selection = self._selection
+        objects = self._store.objects(self._resource, selection.namespace)
+        if not selection.is_plain:
+            objects = [stored for stored in objects if selection.matches(stored)]
+        self._initial = objects
+        self._ignore_up_to = self._store.revision
+        if self._bookmark_interval is not None:
+            self._initial_end = self._store.revision
+        # The first line is made when it is read: what is buffered until then comes after it.
+        self._first = not (objects or self._initial_end is not None)
+        self._store.add_watcher(self._resource, self)
+        return self
+
+    def start_when_reached(self, revision: int, refusal: Callable[[], bytes]) -> WatchSubscription:
+        """Begin with the objects once the store has come to ``revision``; refuse when it has not after three seconds.
+
+        ``refusal`` makes the Status of the ERROR event that is then the only one.
+        """
+        self._awaited = revision, refusal
         self._store.add_watcher(self._resource, self)
         return self
 
@@ -98,7 +123,7 @@ class WatchSubscription:
         self._on_close.append(callback)
 
     def offer(self, change: Change, *, bounded: bool = True) -> None:
-        if self.closed or change.revision <= self._ignore_up_to:
+        if self.closed or self._awaited is not None or change.revision <= self._ignore_up_to:
             return
         event = change.for_selection(self._selection)
         if event is None:
@@ -107,13 +132,18 @@ class WatchSubscription:
             self.dropped = True
             self.close()
             return
-        type_, stored = event
+        self._buffer.append(self._line(change, *event))
+        self._wake()
+
+    def _line(self, change: Change, type_: str, stored: StoredObject) -> bytes:
+        if self._first:
+            self._first = False
+            return self._encoder.event(type_, stored, first=True)
         memo = (self._encoder.key, type_)
         line = change.encoded.get(memo)
         if line is None:
             line = change.encoded[memo] = self._encoder.event(type_, stored)
-        self._buffer.append(line)
-        self._wake()
+        return line
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -138,6 +168,8 @@ class WatchSubscription:
         farewell = deadline - _FAREWELL if interval is not None and self._timeout > _FAREWELL else deadline
         bookmark_at = min(farewell, loop.time() + interval) if interval is not None else deadline
         try:
+            if self._awaited is not None:
+                await self._await_version(loop, *self._awaited)
             async for piece in self._initial_lines():
                 yield piece
             while True:
@@ -154,21 +186,46 @@ class WatchSubscription:
                     return
                 if interval is not None and now >= bookmark_at:
                     bookmark_at = min(farewell, now + interval) if now < farewell else deadline
-                    yield self._encoder.bookmark(self._store.revision)
+                    if self._store.revision >= self._ignore_up_to:  # never back behind what the client has
+                        yield self._bookmark()
                     continue
                 await self._wait(loop, min(deadline, bookmark_at))
         finally:
             self.close()
 
+    def _bookmark(self) -> bytes:
+        first, self._first = self._first, False
+        return self._encoder.bookmark(self._store.revision, first=first)
+
+    async def _await_version(
+        self, loop: asyncio.AbstractEventLoop, revision: int, refusal: Callable[[], bytes]
+    ) -> None:
+        until = loop.time() + PATIENCE
+        unsubscribe = self._store.subscribe(lambda change: self._wake())
+        try:
+            while self._store.revision < revision and not self.closed and loop.time() < until:
+                await self._wait(loop, until)
+        finally:
+            unsubscribe()
+        self._awaited = None
+        if self.closed:
+            return
+        if self._store.revision >= revision:
+            self.start_with_objects()
+        else:
+            self.fail(refusal())
+
     async def _initial_lines(self) -> AsyncGenerator[bytes, None]:
         initial, self._initial = self._initial, ()
+        event = self._encoder.event
         for start in range(0, len(initial), _INITIAL_PIECE):
             chunk = initial[start : start + _INITIAL_PIECE]
             self.delivered += len(chunk)
-            yield b"".join([self._encoder.event("ADDED", stored) for stored in chunk])
+            lines = [event("ADDED", stored, first=start + index == 0) for index, stored in enumerate(chunk)]
+            yield b"".join(lines)
             await asyncio.sleep(0)
-        if self._initial_end:
-            yield self._initial_end
+        if self._initial_end is not None:
+            yield self._encoder.bookmark(self._initial_end, initial_events_end=True, first=not initial)
 
     async def _wait(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
         waiter = self._waiter = loop.create_future()
