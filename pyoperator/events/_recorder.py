@@ -97,7 +97,7 @@ class EventRecorder:
             self._client = Client(client, clock=self._clock, random=self._random)
         self._scheme = scheme if scheme is not None else self._client.scheme
         self.component = component
-        self.identity = identity or component
+        self.identity: str = identity or component
         self._queue_size = queue_size
         self._drain_timeout = drain_timeout
         self._series_window = series_window
@@ -106,6 +106,8 @@ class EventRecorder:
         self._arrived = asyncio.Event()
         self._series: dict[tuple[Any, ...], _Series] = {}
         self._recorded = self._sent = self._dropped = self._failed = 0
+        self.hopeless = False
+        """Set it while the server is known not to answer: the end then waits for nothing that is still queued."""
 
     def event(
         self,
@@ -153,7 +155,7 @@ class EventRecorder:
 
     async def _drain(self) -> None:
         try:
-            async with asyncio.timeout(self._drain_timeout):
+            async with asyncio.timeout(0.0 if self.hopeless else self._drain_timeout):
                 await self._send_queued()
         except TimeoutError:
             self._log.warning("events dropped at the end", count=len(self._queue))

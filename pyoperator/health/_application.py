@@ -27,6 +27,7 @@ def probe_application(
     work_loop: asyncio.AbstractEventLoop | None = None,
     liveness_path: str = "/healthz",
     readiness_path: str = "/readyz",
+    where: Callable[[], str] | None = None,
 ) -> web.Application:
     """Build the aiohttp application of the probe server.
 
@@ -34,12 +35,13 @@ def probe_application(
     failed) within 0.8 s when the work loop does not come to run them. None means the loop that serves. All checks pass:
     ``ok``; otherwise 500 and a line per check, reasons withheld, since probes are open to everyone in the network.
     ``PATH/NAME`` runs one check and tells the reason. ``?verbose`` lists all, ``?exclude=NAME`` (repeatable) skips.
+    ``where()`` says, for the reason of a stall, what the work loop's thread is doing; called by the serving thread.
     """
     from aiohttp import web
 
     application = web.Application()
     for path, checks in ((liveness_path, healthz), (readiness_path, readyz)):
-        prober = _Prober(path, checks, work_loop)
+        prober = _Prober(path, checks, work_loop, where)
         application.router.add_get(path, prober.all)
         application.router.add_get(f"{path}/", prober.all)
         application.router.add_get(f"{path}/{{name}}", prober.one)
@@ -47,7 +49,14 @@ def probe_application(
 
 
 class _Prober:
-    def __init__(self, path: str, checks: HealthChecks, work_loop: asyncio.AbstractEventLoop | None) -> None:
+    def __init__(
+        self,
+        path: str,
+        checks: HealthChecks,
+        work_loop: asyncio.AbstractEventLoop | None,
+        where: Callable[[], str] | None,
+    ) -> None:
+        self._where = where
         self._path = path
         self._title = path.strip("/")
         self._checks = checks
@@ -101,7 +110,8 @@ class _Prober:
             async with asyncio.timeout(_BUDGET):
                 return [CheckResult(EVENT_LOOP), *await asyncio.wrap_future(future)]
         except TimeoutError:
-            return [CheckResult(EVENT_LOOP, f"the work loop did not run within {_BUDGET:g} s: something blocks it")]
+            what = "something blocks it" if self._where is None else f"blocked at {self._where()}"
+            return [CheckResult(EVENT_LOOP, f"the work loop did not run within {_BUDGET:g} s: {what}")]
 
     def _log(self, results: list[CheckResult]) -> None:
         # Once per change of mind, not per probe.

@@ -41,12 +41,14 @@ class HealthChecks:
     """Checks by name, in the order they were added, run concurrently.
 
     A check that outlives the budget fails, is cancelled, and is not started a second time while the first run has not
-    ended: probes come every few seconds, and a hanging check must not pile up.
+    ended: probes come every few seconds, and a hanging check must not pile up. Probes that overlap share a run: it is
+    cancelled when the last of them has given up, so that none takes the answer away from another.
     """
 
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._waiting: dict[asyncio.Task[None], int] = {}
         self._failures: dict[str, int] = {}
 
     def add(self, name: str, check: Check) -> None:
@@ -76,18 +78,19 @@ class HealthChecks:
         tasks: dict[str, asyncio.Task[None]] = {}
         for name in chosen:
             if name not in exclude:
-                tasks[name] = self._running.get(name) or self._start(name)
+                task = tasks[name] = self._running.get(name) or self._start(name)
+                self._waiting[task] = self._waiting.get(task, 0) + 1
         try:
             if tasks:
                 await asyncio.wait(tasks.values(), timeout=budget)
             results = []
             for name in chosen:
-                task = tasks.get(name)
-                results.append(CheckResult(name, excluded=True) if task is None else self._result(name, task, budget))
+                asked = tasks.get(name)
+                results.append(CheckResult(name, excluded=True) if asked is None else self._result(name, asked, budget))
             return results
         finally:
             for task in tasks.values():
-                task.cancel()
+                self._leave(task)
 
     def _start(self, name: str) -> asyncio.Task[None]:
         check = self._checks[name]
@@ -95,6 +98,12 @@ class HealthChecks:
         self._running[name] = task
         task.add_done_callback(lambda done: self._ended(name, done))
         return task
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        self._waiting[task] -= 1
+        if not self._waiting[task]:
+            del self._waiting[task]
+            task.cancel()
 
     def _ended(self, name: str, task: asyncio.Task[None]) -> None:
         if self._running.get(name) is task:

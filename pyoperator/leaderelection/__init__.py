@@ -16,6 +16,7 @@ from pyoperator.leaderelection._actions import (
     SendRequest,
     Transition,
 )
+from pyoperator.leaderelection._announce import Recorder, announce
 from pyoperator.leaderelection._config import (
     ElectionConfig,
     ElectionConfigError,
@@ -48,6 +49,7 @@ __all__ = [
     "LoopHost",
     "OpenWatch",
     "Phase",
+    "Recorder",
     "Report",
     "SendRequest",
     "Supervisor",
@@ -55,6 +57,7 @@ __all__ = [
     "Terms",
     "ThreadHost",
     "Transition",
+    "announce",
     "default_identity",
     "default_namespace",
 ]

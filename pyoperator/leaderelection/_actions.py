@@ -61,7 +61,7 @@ class Transition:
 
     ``acquired``, ``lost``, ``released``, ``release_failed`` are about this candidate; ``new_leader`` tells that
     ``holder`` leads now (also when it is this candidate). ``token`` is the Lease's leaseTransitions;
-    ``lease_uid`` its uid, empty if the Lease is not there.
+    ``lease_uid`` its uid, empty if the Lease is not there. ``silent``: lost because no renewal was answered in time.
     """
 
     kind: TransitionKind
@@ -73,6 +73,7 @@ class Transition:
     wall: float
     reason: str = ""
     lease_uid: str = ""
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,42 @@ class ElectionConfigError(ValueError):
     """The election can't work as configured; the message says which value is wrong and what would be right."""
 
 
+def default_identity(environ: Mapping[str, str] | None = None, randomness: Randomness | None = None) -> str:
+    """Return ``<host>_<uuid>``: POD_NAME, else HOSTNAME, else the machine's name, and a UUID of this process's start.
+
+    The UUID keeps three replicas on one host apart, and a restarted process from its former self.
+    """
+    source = os.environ if environ is None else environ
+    host = source.get("POD_NAME") or source.get("HOSTNAME") or socket.gethostname()
+    return f"{host}_{(randomness or Randomness()).uuid()}"
+
+
+def default_namespace(
+    flag: str = "",
+    environ: Mapping[str, str] | None = None,
+    service_account_file: Path = SERVICE_ACCOUNT_NAMESPACE_FILE,
+) -> str:
+    """Return the Lease's namespace: ``flag``, else POD_NAMESPACE, else the one of the pod's service account.
+
+    Raises ElectionConfigError, which names the flag, when none of them tells: outside a cluster nobody can guess it.
+    """
+    if flag:
+        return flag
+    source = os.environ if environ is None else environ
+    if namespace := source.get("POD_NAMESPACE", ""):
+        return namespace
+    try:
+        namespace = service_account_file.read_text(encoding="utf-8").strip()
+    except OSError:
+        namespace = ""
+    if namespace:
+        return namespace
+    raise ElectionConfigError(
+        "not running in a pod, so the Lease's namespace can't be found: "
+        "pass --leader-election-namespace (leader_election_namespace) or set POD_NAMESPACE"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElectionConfig:
     """Settings of one candidate in one election; all durations in seconds, defaults as in controller-runtime.
@@ -33,14 +69,15 @@ class ElectionConfig:
     ``renew_deadline``: how long after *sending* its last successful renewal a leader may still act.
     ``retry_period``: how often the leader renews, and how often a follower that can't watch looks.
     ``release_on_cancel`` is True here (False in controller-runtime) because the Lease is released only after the work
-    has stopped. ``labels`` are put on a Lease that this candidate creates; an existing Lease keeps its own.
+    has stopped. ``namespace`` and ``identity`` are found by ``default_namespace()`` and ``default_identity()`` if not given:
+    in a pod both are right as they are. ``labels`` are put on a Lease that this candidate creates; an existing Lease keeps its own.
 
     Raises ElectionConfigError when the values don't fit together.
     """
 
     name: str
-    namespace: str
-    identity: str
+    namespace: str = field(default_factory=default_namespace)
+    identity: str = field(default_factory=default_identity)
     lease_duration: float = 15.0
     renew_deadline: float = 10.0
     retry_period: float = 2.0
@@ -115,39 +152,3 @@ def _check_names(name: str, namespace: str, identity: str) -> None:
         raise ElectionConfigError(
             "the candidate's identity is empty, and an empty holder means that nobody leads: use default_identity()"
         )
-
-
-def default_identity(environ: Mapping[str, str] | None = None, randomness: Randomness | None = None) -> str:
-    """Return ``<host>_<uuid>``: POD_NAME, else HOSTNAME, else the machine's name, and a UUID of this process's start.
-
-    The UUID keeps three replicas on one host apart, and a restarted process from its former self.
-    """
-    source = os.environ if environ is None else environ
-    host = source.get("POD_NAME") or source.get("HOSTNAME") or socket.gethostname()
-    return f"{host}_{(randomness or Randomness()).uuid()}"
-
-
-def default_namespace(
-    flag: str = "",
-    environ: Mapping[str, str] | None = None,
-    service_account_file: Path = SERVICE_ACCOUNT_NAMESPACE_FILE,
-) -> str:
-    """Return the Lease's namespace: ``flag``, else POD_NAMESPACE, else the one of the pod's service account.
-
-    Raises ElectionConfigError, which names the flag, when none of them tells: outside a cluster nobody can guess it.
-    """
-    if flag:
-        return flag
-    source = os.environ if environ is None else environ
-    if namespace := source.get("POD_NAMESPACE", ""):
-        return namespace
-    try:
-        namespace = service_account_file.read_text(encoding="utf-8").strip()
-    except OSError:
-        namespace = ""
-    if namespace:
-        return namespace
-    raise ElectionConfigError(
-        "not running in a pod, so the Lease's namespace can't be found: "
-        "pass --leader-election-namespace (leader_election_namespace) or set POD_NAMESPACE"
-    )

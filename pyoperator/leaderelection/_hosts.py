@@ -13,6 +13,7 @@ from pyoperator.leaderelection._config import ElectionConfigError
 from pyoperator.leaderelection._driver import ElectionDriver
 from pyoperator.leaderelection._elector import Elector
 from pyoperator.leaderelection._leadership import Leadership
+from pyoperator.leaderelection._renewals import HeldTransport, ToldLeadership
 from pyoperator.leaderelection._supervisor import SupervisorThread
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ def _tell(listener: Callable[[Transition], None] | None, transition: Transition)
         listener(transition)
     except Exception:
         structlog.get_logger().exception("on_transition raised", transition=transition.kind, lease=transition.name)
+
+
+def _fence(config: ElectionConfig, clock: Clock, on_renewed: Callable[[float | None], None] | None) -> Leadership:
+    return Leadership(config, clock) if on_renewed is None else ToldLeadership(config, clock, on_renewed)
 
 
 class ElectionHost(Protocol):
@@ -82,7 +87,11 @@ class ElectionHost(Protocol):
 
 
 class LoopHost:
-    """Run the elector on the caller's loop. The transport stays the caller's unless ``owns_transport``."""
+    """Run the elector on the caller's loop. The transport stays the caller's unless ``owns_transport``.
+
+    ``may_renew`` is asked before each write of the Lease: False holds it back, so that leadership ends at valid-until.
+    ``on_renewed(valid_until)`` is called on this loop whenever that instant changes, None when this process steps down.
+    """
 
     def __init__(
         self,
@@ -95,17 +104,19 @@ class LoopHost:
         on_broken: Callable[[str], None] | None = None,
         leadership: Leadership | None = None,
         owns_transport: bool = False,
+        may_renew: Callable[[], bool] | None = None,
+        on_renewed: Callable[[float | None], None] | None = None,
     ) -> None:
         self.config = config
-        self._transport = transport
+        self._transport: Transport = transport if may_renew is None else HeldTransport(transport, may_renew)
         self._clock = clock or SystemClock()
-        self._leadership = leadership or Leadership(config, self._clock)
+        self._leadership = leadership or _fence(config, self._clock, on_renewed)
         self._listener = on_transition
         self._broken_listener = on_broken
         self._owns_transport = owns_transport
         self._driver = ElectionDriver(
             Elector(config, random or Randomness()),
-            transport,
+            self._transport,
             clock=self._clock,
             leadership=self._leadership,
             on_transition=self._heard,
@@ -194,7 +205,8 @@ class ThreadHost:
     """Run the elector on a supervisor's loop, with a transport of its own, so that a stalled work loop can't stop it.
 
     ``transport_factory`` is called in that loop, because sessions belong to the loop they are made in. ``supervisor``
-    is shared by whoever gives one; otherwise this host owns a thread. ``on_transition`` is called on the work's loop.
+    is shared by whoever gives one; otherwise this host owns a thread. ``on_transition`` is called on the work's loop,
+    ``may_renew`` and ``on_renewed`` (see LoopHost) in the supervisor's thread, because they are for stalls of the work's.
     Raises ElectionConfigError for an in-process transport: it is not made for two threads; use LoopHost.
     """
 
@@ -207,15 +219,18 @@ class ThreadHost:
         clock: Clock | None = None,
         random: Randomness | None = None,
         on_transition: Callable[[Transition], None] | None = None,
+        may_renew: Callable[[], bool] | None = None,
+        on_renewed: Callable[[float | None], None] | None = None,
     ) -> None:
         self.config = config
         self._factory = transport_factory
+        self._may_renew = may_renew
         self._own_thread = SupervisorThread(f"election-{config.name}") if supervisor is None else None
         self._supervisor: Supervisor | None = supervisor
         self._clock = clock or SystemClock()
         self._random = random or Randomness()
         self._listener = on_transition
-        self._leadership = Leadership(config, self._clock)
+        self._leadership = _fence(config, self._clock, on_renewed)
         self._inner: LoopHost | None = None
         self._work_loop: asyncio.AbstractEventLoop | None = None
         self._campaigned = False
@@ -293,6 +308,7 @@ class ThreadHost:
                 on_broken=self._broken,
                 leadership=self._leadership,
                 owns_transport=True,
+                may_renew=self._may_renew,
             )
         await self._inner.acquire()
 

@@ -6,15 +6,21 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+import structlog
+
 from pyoperator.client import LeadershipLost
+from pyoperator.leaderelection._announce import announce
 from pyoperator.leaderelection._hosts import LoopHost, ThreadHost
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from structlog.typing import FilteringBoundLogger
+
     from pyoperator.client import Transport
     from pyoperator.clock import Clock, Randomness
     from pyoperator.leaderelection._actions import ElectionStatus, Transition
+    from pyoperator.leaderelection._announce import Recorder
     from pyoperator.leaderelection._config import ElectionConfig
     from pyoperator.leaderelection._hosts import ElectionHost
     from pyoperator.leaderelection._leadership import Leadership
@@ -32,7 +38,9 @@ class LeaderElector:
 
     Given a factory of transports, the election runs on a thread of its own (production); given a transport, on the
     caller's loop. The callbacks are called on the caller's loop and must not block: ``on_started_leading(leadership)``,
-    ``on_stopped_leading()``, ``on_new_leader(identity)`` and ``on_transition(transition)`` for everything.
+    ``on_stopped_leading()``, ``on_new_leader(identity)`` and ``on_transition(transition)`` for everything. Changes are
+    logged, and recorded on the Lease if there is a ``recorder``. For metrics there is ``status()``, for liveness
+    ``pyoperator.health.leadership_check``. Several electors, one for each Lease, may live in one process.
 
     The work's own requests must pass the fence: give ``leadership`` as the gate to the transport that they use.
     """
@@ -48,7 +56,11 @@ class LeaderElector:
         on_stopped_leading: Callable[[], None] | None = None,
         on_new_leader: Callable[[str], None] | None = None,
         on_transition: Callable[[Transition], None] | None = None,
+        recorder: Recorder | None = None,
+        logger: FilteringBoundLogger | None = None,
     ) -> None:
+        self._recorder = recorder
+        self._logger: FilteringBoundLogger = logger or structlog.get_logger()
         self._started = on_started_leading
         self._stopped = on_stopped_leading
         self._new_leader = on_new_leader
@@ -99,10 +111,10 @@ class LeaderElector:
             fired = True
             body.cancel()
 
-        if self._started is not None:
-            self._started(host.leadership)
         guard = asyncio.create_task(cancel_when_lost(), name="cancel the work when leadership is lost")
         try:
+            if self._started is not None:
+                self._started(host.leadership)
             yield host.leadership
         except asyncio.CancelledError:
             if fired and body.uncancel() == 0:
@@ -111,7 +123,7 @@ class LeaderElector:
         finally:
             guard.cancel()
             await asyncio.wait([guard])
-            # The block is over, so this is safe also after a loss: the Lease is given back only if it is still ours.
+            # The block is over, so nothing of it can write any more. After a loss there is nothing to give back.
             await host.release()
             if self._stopped is not None:
                 self._stopped()
@@ -122,6 +134,7 @@ class LeaderElector:
             return await body(leadership)
 
     def _heard(self, transition: Transition) -> None:
+        announce(transition, self._logger, self._recorder)
         if transition.kind == "new_leader" and self._new_leader is not None:
             self._new_leader(transition.holder)
         if self._listener is not None:

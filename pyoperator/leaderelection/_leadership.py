@@ -47,6 +47,7 @@ class Leadership:
         self._tenure: _Tenure | None = None
         self._last_token = 0
         self._lock = threading.Lock()
+        self._shut = False
         self._refused = 0
         self._logged = False
 
@@ -94,13 +95,26 @@ class Leadership:
 
     def publish(self, valid_until: float | None, token: int) -> None:
         """Set the gate; called by the driver after each step of the elector, None closes it."""
-        if valid_until is None:
+        with self._lock:
+            if valid_until is None:
+                self._tenure = None
+                self._shut = False
+                return
+            if self._shut:
+                return
+            self._last_token = token
+            if self._tenure is None:
+                self._logged = False  # each tenure's end is worth one line
+            self._tenure = _Tenure(valid_until, token)
+
+    def close(self) -> None:
+        """Close the fence for the rest of this tenure, before the elector has stepped down: no renewal opens it again.
+
+        For the one who ends the work, on another thread than the elector's, perhaps. The next tenure opens it.
+        """
+        with self._lock:
+            self._shut = self._tenure is not None
             self._tenure = None
-            return
-        self._last_token = token
-        if self._tenure is None:
-            self._logged = False  # each tenure's end is worth one line
-        self._tenure = _Tenure(valid_until, token)
 
     def _remaining(self) -> float:
         tenure = self._tenure

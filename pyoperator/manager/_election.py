@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 from pyoperator.client import OpenGate
 from pyoperator.leaderelection import LoopHost, ThreadHost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from pyoperator.client import Gate, Transport
     from pyoperator.clock import Clock, Randomness
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
         LeadershipStatistics,
         Transition,
     )
+    from pyoperator.manager._stall_guard import StallGuard
     from pyoperator.manager._supervisor import Supervisor
+
+_HANGS_AFTER = 2.0  # seconds beyond what a step may take by itself: then the supervisor's loop hangs
 
 
 class HostedElection:
@@ -32,6 +36,7 @@ class HostedElection:
         transport_factory: Callable[[Gate], Transport],
         *,
         supervisor: Supervisor,
+        guard: StallGuard,
         clock: Clock,
         random: Randomness,
         on_transition: Callable[[Transition], None],
@@ -47,8 +52,11 @@ class HostedElection:
                 clock=clock,
                 random=random,
                 on_transition=on_transition,
+                may_renew=guard.may_renew,
+                on_renewed=guard.renewed,
             )
         else:
+            # One loop for all: it can't watch itself.
             self._host = LoopHost(
                 config,
                 transport_factory(OpenGate()),
@@ -76,11 +84,19 @@ class HostedElection:
         return self._host.lost_reason
 
     def close_fence(self) -> None:
-        leadership = self._host.leadership
-        leadership.publish(None, leadership.token)
+        self._host.leadership.close()
 
     async def release(self) -> None:
-        await self._host.release()
+        """Give the lease back; bounded by what the elector gives itself, even if its loop hangs. Raises TimeoutError."""
+        await self._bounded(self._host.release(), self.config.renew_deadline / 2)
 
     async def stop(self) -> None:
-        await self._host.aclose()
+        """End the election; bounded as well. Raises TimeoutError."""
+        await self._bounded(self._host.aclose(), 0.0)
+
+    async def _bounded(self, step: Coroutine[Any, Any, None], limit: float) -> None:
+        try:
+            async with asyncio.timeout(limit + _HANGS_AFTER):
+                await step
+        except TimeoutError:
+            raise TimeoutError("the election's loop does not answer") from None

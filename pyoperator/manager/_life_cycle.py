@@ -15,6 +15,7 @@ from pyoperator.client import LeadershipLost
 from pyoperator.manager._errors import ManagerError, StopTimedOut
 from pyoperator.manager._group import RunnableGroup
 from pyoperator.manager._runnable import name_of
+from pyoperator.manager._service_stack import ServiceStack
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from pyoperator.manager._runnable import GroupName, Runnable
+    from pyoperator.manager._service_stack import Service
 
 _UNWIND = 2.0  # seconds that cancelled work gets to unwind after the deadline, shared by all groups
 _UNWIND_EACH = 0.5  # what a group gets at least, even if those before it have used all of that
@@ -65,13 +67,6 @@ class Election(Protocol):
         ...
 
 
-class Service(Protocol):
-    """Something that runs before and after everything else: probe and metrics servers, the supervisor thread."""
-
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     """Why the manager ends: the first reason wins."""
@@ -105,7 +100,7 @@ class LifeCycle:
         logger: FilteringBoundLogger,
     ) -> None:
         self._election = election
-        self._services = services
+        self._services = ServiceStack(services, logger)
         self._preflight = preflight
         self._timeout = graceful_shutdown_timeout
         self._drain_delay = drain_delay
@@ -116,9 +111,8 @@ class LifeCycle:
         self._outcome: _Outcome | None = None
         self._ended = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._started_services: list[Service] = []
         self._warm_ups: dict[str, asyncio.Task[None]] = {}
-        self.elected = asyncio.Event()
+        self.elected: asyncio.Event = asyncio.Event()
         self._groups: dict[str, RunnableGroup] = {
             name: RunnableGroup(name, self._failed, logger)
             for name in ("webhooks", "caches", "others", "leader", "recorders")
@@ -164,6 +158,7 @@ class LifeCycle:
         self._hurry.set()
         for group in self._groups.values():
             group.cut_short()
+        self._services.hurry()
 
     async def run(self) -> None:
         """Live from start to stop.
@@ -187,9 +182,7 @@ class LifeCycle:
     # Start.
 
     async def _direct(self) -> None:
-        for service in self._services:
-            self._started_services.append(service)
-            await service.start()
+        await self._services.start()
         # Recorders first: every later step may have something to record.
         await self._groups["recorders"].start()
         # Conversion webhooks must serve before the first list, which may need them.
@@ -309,11 +302,7 @@ class LifeCycle:
         blockers += await self._stop_warm_ups(deadline)
         for name in ("caches", "webhooks", "recorders"):
             blockers += await self._stop_group(name, deadline)
-        for service in reversed(self._started_services):
-            try:
-                await service.stop()
-            except Exception as error:
-                self._logger.error("could not be stopped", service=repr(service), error=repr(error))
+        blockers += await self._services.stop(deadline)
         if blockers:
             self._logger.error("not everything stopped", blockers=list(blockers))
         else:
@@ -342,7 +331,13 @@ class LifeCycle:
         except Exception as error:
             self._logger.warning("the lease could not be released and will expire", error=repr(error))
         finally:
+            await self._end_election(election)
+
+    async def _end_election(self, election: Election) -> None:
+        try:
             await election.stop()
+        except Exception as error:
+            self._logger.warning("the election could not be ended", error=repr(error))
 
     async def _stop_group(self, name: str, deadline: float | None, *, drain: bool = True) -> tuple[str, ...]:
         return await self._groups[name].stop(

@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 
-from pyoperator.cache import Cache, CachedClient
-from pyoperator.client import Client, OpenGate
+from pyoperator.cache import Cache
 from pyoperator.clock import Randomness, SystemClock
-from pyoperator.health import HealthChecks, leadership_check, probe_application
+from pyoperator.leaderelection import announce
+from pyoperator.manager._connections import Connections
+from pyoperator.manager._dead_mans_switch import PROCESS_SWITCH
 from pyoperator.manager._election import HostedElection
 from pyoperator.manager._errors import ManagerError
-from pyoperator.manager._life_cycle import LifeCycle, Phase, Service
+from pyoperator.manager._life_cycle import LifeCycle, Phase
 from pyoperator.manager._metrics import register_sources
+from pyoperator.manager._metrics_endpoint import MetricsEndpoint
 from pyoperator.manager._options import CacheConfiguration, validated
-from pyoperator.manager._permissions import PermissionCheck, of_election, of_informers
-from pyoperator.manager._reachability import Reachability
+from pyoperator.manager._prerequisites import Prerequisites
+from pyoperator.manager._probes import Probes
 from pyoperator.manager._runnable import FunctionRunnable, Runnable, name_of
-from pyoperator.manager._services import BackgroundTask, CacheRunnable, DeferredServer, SupervisedServer
+from pyoperator.manager._running import live, run_manager
+from pyoperator.manager._services import CacheRunnable
+from pyoperator.manager._stall_guard import StallGuard
 from pyoperator.manager._status import ManagerStatus
 from pyoperator.manager._supervisor import Supervisor
-from pyoperator.manager._transitions import announce
-from pyoperator.metrics import EventLoopMonitor, MetricsRegistry, metrics_application
 from pyoperator.objects import Scheme
-from pyoperator.serving import CertificateWatcher, HTTPServer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    import asyncio
+    from collections.abc import Awaitable, Callable
 
     from structlog.typing import FilteringBoundLogger
 
-    from pyoperator.client import Configuration, Gate, RESTMapper, Transport
+    from pyoperator.cache import CachedClient
+    from pyoperator.client import Client, Configuration, Gate, RESTMapper, Transport
     from pyoperator.clock import Clock
     from pyoperator.events import EventRecorder
     from pyoperator.health import Check
     from pyoperator.leaderelection import Leadership, Transition
-    from pyoperator.manager._permissions import Permission
     from pyoperator.manager._runnable import GroupName
+    from pyoperator.manager._service_stack import Service
     from pyoperator.metrics import Source
 
 
@@ -61,6 +64,11 @@ class Manager:
 
     ``graceful_shutdown_timeout`` in seconds for the whole stop; 0 does not wait, None waits for ever. ``drain_delay``:
     seconds between failing readiness and the beginning of the stop.
+
+    ``stall_limit``: for how many seconds the work loop may stand still before a leader renews no more, default
+    ``renew_deadline``; a leader's process that goes on standing still is ended, with code 1, before its lease is not its
+    own any more. ``dead_mans_switch`` does the same when a native call keeps the GIL, by the timer of ``faulthandler``;
+    default: on in ``run()``, off in ``start()``.
 
     Names and semantics are those of controller-runtime's manager, except where the guide on high availability says
     otherwise. Raises ManagerError, BindAddressError, ElectionConfigError, ConfigurationError: one line each.
@@ -92,15 +100,17 @@ class Manager:
         on_lost: Literal["exit", "recampaign"] = "exit",
         graceful_shutdown_timeout: float | None = 30.0,
         drain_delay: float = 0.0,
+        stall_limit: float | None = None,
+        dead_mans_switch: bool | None = None,
         clock: Clock | None = None,
         random: Randomness | None = None,
         logger: FilteringBoundLogger | None = None,
         exit_process: Callable[[int], None] = os._exit,
     ) -> None:
         self.clock: Clock = clock if clock is not None else SystemClock()
-        self.random = random if random is not None else Randomness()
+        self.random: Randomness = random if random is not None else Randomness()
         self.logger: FilteringBoundLogger = logger if logger is not None else structlog.get_logger("pyoperator.manager")
-        self.scheme = scheme if scheme is not None else Scheme()
+        self.scheme: Scheme = scheme if scheme is not None else Scheme()
         self.options = validated(
             metrics_bind_address=metrics_bind_address,
             health_probe_bind_address=health_probe_bind_address,
@@ -116,52 +126,71 @@ class Manager:
             graceful_shutdown_timeout=graceful_shutdown_timeout,
             drain_delay=drain_delay,
             on_lost=on_lost,
+            stall_limit=stall_limit,
+            dead_mans_switch=dead_mans_switch,
             random=self.random,
         )
         self._exit_process = exit_process
-        self._factory = transport_factory or _http(configuration, self.clock)
-        open_transport = self._factory(OpenGate())
-        # In-process transports belong to one loop: no second thread, and nobody outside to serve.
-        self._in_process = bool(getattr(open_transport, "in_process", False))
-        self._supervisor = Supervisor(threaded=not self._in_process)
+        self._connections = Connections(
+            configuration, transport_factory, scheme=self.scheme, clock=self.clock, random=self.random
+        )
+        self._supervisor = Supervisor(threaded=not self._connections.in_process)
+        self._guard = StallGuard(
+            self._supervisor,
+            limit=self.options.stall_limit,
+            election=self.options.election,
+            elapsed=self.clock.elapsed,
+            leads=lambda: self._life.leads,
+            end_process=exit_process,
+            logger=self.logger,
+        )
         self._election = self._make_election()
-        self._open_transport = open_transport
-        self._transport = open_transport if self._election is None else self._factory(self._election.leadership)
+        if self._election is not None:
+            self._connections.fence(self._election.leadership)
 
         cached = cache if cache is not None else CacheConfiguration()
         if namespaces and cached.default_namespaces:
             raise ManagerError("namespaces and cache.default_namespaces say the same: give one of them")
-        self.cache = Cache(
-            self._transport,
+        self.cache: Cache = Cache(
+            self._connections.fenced,
             self.scheme,
             clock=self.clock,
             random=self.random,
             by_kind=cached.by_kind,
             default_namespaces=tuple(namespaces) or cached.default_namespaces,
             default_options=cached.default_options,
+            implicit_informers=cached.implicit_informers,
         )
-        self.api_reader = self._make_client(self._transport, field_manager)
-        self.client = CachedClient(self.api_reader, self.cache)
+        self.api_reader: Client = self._connections.client(self._connections.fenced, field_manager)
+        self._cached = cached
+        self.client: CachedClient = cached.client(self.api_reader, self.cache)
         self._field_manager = field_manager
 
         self.controller_names: set[str] = set()
-        self.healthz = HealthChecks()
-        self.readyz = HealthChecks()
-        self.metrics = MetricsRegistry()
-        self._extra_handlers: dict[str, Any] = {}
+        self._probes = Probes(
+            self._supervisor,
+            self.options.health_probe,
+            liveness_path=liveness_endpoint_name,
+            readiness_path=readiness_endpoint_name,
+            place=self._guard.heartbeat.place,
+        )
+        self.healthz, self.readyz = self._probes.healthz, self._probes.readyz
+        self._metrics = MetricsEndpoint(self.options.metrics, metrics_certificate)
+        self.metrics = self._metrics.registry
         self._recorders: dict[str, EventRecorder] = {}
-        self._paths = (liveness_endpoint_name, readiness_endpoint_name)
-        self._event_loop = EventLoopMonitor()
-        self._certificates = None if metrics_certificate is None else CertificateWatcher(*metrics_certificate)
-        self._reachability = Reachability(self._open_transport, self.logger)
-        self._permissions = PermissionCheck(self._open_transport, self._needed_permissions, self.logger)
-        self._probe_server = SupervisedServer(self._supervisor, self._make_probe_server)
-        self._metrics_server: HTTPServer | None = None
-        self._started = False
+        self._prerequisites = Prerequisites(
+            self._connections.open,
+            self.cache,
+            self.options.election,
+            warming_up=lambda: self._life.warming_up,
+            syncing=lambda: self._life.phase is Phase.SYNCING,
+            logger=self.logger,
+        )
+        self._started = self._runs_process = False
         self._life = LifeCycle(
             election=self._election,
             services=self._make_services(),
-            preflight=self._preflight,
+            preflight=self._prerequisites.preflight,
             graceful_shutdown_timeout=self.options.graceful_shutdown_timeout,
             drain_delay=self.options.drain_delay,
             on_lost=self.options.on_lost,
@@ -172,13 +201,13 @@ class Manager:
         self._add_built_in_checks()
         register_sources(
             self.metrics,
-            transports=lambda: [self._transport, *([] if self._election is None else [self._open_transport])],
+            transports=self._connections.all,
             cache=self.cache,
             election=self._election,
             healthz=self.healthz,
             readyz=self.readyz,
-            event_loop=self._event_loop,
-            certificates=self._certificates,
+            event_loop=self._metrics.event_loop,
+            certificates=self._metrics.certificates,
         )
 
     # Clients.
@@ -191,7 +220,8 @@ class Manager:
         if not reason.strip():
             raise ManagerError("unfenced_client() needs a reason: why is it safe that every replica writes at once?")
         self.logger.info("unfenced client handed out", reason=reason)
-        return CachedClient(self._make_client(self._open_transport, self._field_manager), self.cache)
+        unfenced = self._connections.client(self._connections.open, self._field_manager)
+        return self._cached.client(unfenced, self.cache)
 
     @property
     def rest_mapper(self) -> RESTMapper:
@@ -209,7 +239,7 @@ class Manager:
             from pyoperator.events import EventRecorder
 
             recorder = EventRecorder(
-                self._make_client(self._open_transport, ""),
+                self._connections.client(self._connections.open, ""),
                 name,
                 scheme=self.scheme,
                 clock=self.clock,
@@ -278,9 +308,7 @@ class Manager:
         """Serve ``handler`` (aiohttp) at ``path`` of the metrics server, for debugging endpoints."""
         if self._started:
             raise ManagerError("extra handlers must be added before the manager starts")
-        if not path.startswith("/") or path == "/metrics" or path in self._extra_handlers:
-            raise ManagerError(f"path {path!r} can't be used: it must begin with '/', be new, and not be /metrics")
-        self._extra_handlers[path] = handler
+        self._metrics.add_handler(path, handler)
 
     # Life.
 
@@ -293,20 +321,15 @@ class Manager:
         if self._started:
             raise ManagerError("this manager has been started before: a manager lives once, make a new Manager")
         self._started = True
-        life = asyncio.create_task(self._life.run(), name="manager")
+        wanted = self.options.dead_mans_switch
+        # On one loop with its election, on virtual time perhaps, there is nothing for a timer of real time to guard.
+        armed = not self._connections.in_process and (self._runs_process if wanted is None else wanted)
         try:
-            await asyncio.shield(life)
-        except asyncio.CancelledError:
-            self._life.request_stop("cancelled")
-            while not life.done():
-                try:
-                    await asyncio.wait([life])
-                except asyncio.CancelledError:
-                    self._life.hurry()
-            life.result()
-            raise
+            with self._guard.armed(PROCESS_SWITCH) if armed else nullcontext():
+                await live(self._life)
         finally:
-            await self._close()
+            await self._probes.aclose()
+            await self._connections.aclose()
 
     def stop(self, reason: str = "asked to stop") -> None:
         """Begin the graceful stop; ``start()`` returns when it is complete. Call it on the manager's loop."""
@@ -318,8 +341,7 @@ class Manager:
         0 clean, 1 failure (also a second signal, at once), 2 usage or configuration, 3 leadership lost, 4 stop timed
         out. What hangs beyond the time for stopping can't be waited for: then the process is ended here.
         """
-        from pyoperator.manager._running import run_manager
-
+        self._runs_process = True
         return run_manager(self, loop_factory, self._exit_process)
 
     # State.
@@ -329,12 +351,12 @@ class Manager:
         return ManagerStatus(
             phase=self._life.phase,
             leads=self._life.leads,
-            waiting_for=self._waiting_for(),
+            waiting_for=self._prerequisites.missing(),
             runnables=self._life.names(),
             election=None if self._election is None else self._election.status(),
             cache=self.cache.status(),
-            metrics_port=0 if self._metrics_server is None else self._metrics_server.port,
-            health_probe_port=self._probe_server.port,
+            metrics_port=self._metrics.port,
+            health_probe_port=self._probes.server.port,
         )
 
     def __repr__(self) -> str:
@@ -349,106 +371,40 @@ class Manager:
             return None
         return HostedElection(
             config,
-            self._factory,
+            self._connections.make,
             supervisor=self._supervisor,
+            guard=self._guard,
             clock=self.clock,
             random=self.random,
             on_transition=self._on_transition,
         )
 
-    def _make_client(self, transport: Transport, field_manager: str) -> Client:
-        return Client(transport, scheme=self.scheme, field_manager=field_manager, clock=self.clock, random=self.random)
-
     def _make_services(self) -> list[Service]:
-        if self._in_process:
-            return [self._supervisor, self._permissions]
-        services: list[Service] = [
+        if self._connections.in_process:
+            return [self._supervisor, self._prerequisites.permissions]
+        return [
             self._supervisor,
-            self._permissions,
-            self._probe_server,
-            BackgroundTask("event loop monitor", self._event_loop.run),
+            self._guard,
+            self._prerequisites.permissions,
+            self._probes.server,
+            *self._metrics.services(),
         ]
-        if self._certificates is not None:
-            services.append(BackgroundTask("certificate watcher", self._certificates.run))
-        if not self.options.metrics.disabled:
-            services.append(DeferredServer(self._make_metrics_server))
-        return services
-
-    def _make_probe_server(self) -> HTTPServer:
-        liveness, readiness = self._paths
-        application = probe_application(
-            healthz=self.healthz,
-            readyz=self.readyz,
-            work_loop=asyncio.get_running_loop(),
-            liveness_path=liveness,
-            readiness_path=readiness,
-        )
-        return HTTPServer(
-            self.options.health_probe, application, name="health probes", option="--health-probe-bind-address"
-        )
-
-    def _make_metrics_server(self) -> HTTPServer:
-        application = metrics_application(self.metrics, extra_handlers=self._extra_handlers)
-        context = None if self._certificates is None else self._certificates.context
-        self._metrics_server = HTTPServer(
-            self.options.metrics, application, context, name="metrics", option="--metrics-bind-address"
-        )
-        return self._metrics_server
 
     def _add_built_in_checks(self) -> None:
-        self.readyz.add("startup", self._check_startup)
-        self.readyz.add("informers", self.cache.check_ready)
-        self.readyz.add("permissions", self._permissions.check)
-        self.readyz.add("shutdown", self._check_shutdown)
-        election = self._election
-        if election is not None:
-            self.healthz.add(
-                "leadership",
-                leadership_check(
-                    leads=lambda: self._life.leads,
-                    valid_until=lambda: election.leadership.valid_until,
-                    elapsed=self.clock.elapsed,
-                ),
+        self._probes.add_built_in(
+            phase=lambda: self._life.phase,
+            waiting_for=self._prerequisites.missing,
+            informers=self.cache.check_ready,
+            permissions=self._prerequisites.permissions.check,
+        )
+        if self._election is not None:
+            self._probes.add_leadership(
+                self._election.leadership, leads=lambda: self._life.leads, elapsed=self.clock.elapsed
             )
-
-    def _check_startup(self) -> None:
-        if self._life.phase in {Phase.NEW, Phase.STARTING, Phase.SYNCING}:
-            raise ManagerError("; ".join(self._waiting_for()) or "starting")
-
-    def _check_shutdown(self) -> None:
-        if self._life.phase in {Phase.DRAINING, Phase.STOPPING, Phase.STOPPED}:
-            raise ManagerError("shutting down")
-
-    async def _preflight(self) -> None:
-        await self._reachability.wait()
-        self._permissions.begin()
-
-    def _needed_permissions(self) -> Iterator[Permission]:
-        yield from of_informers(self.cache.informers)
-        if self.options.election is not None:
-            yield from of_election(self.options.election)
-
-    def _waiting_for(self) -> tuple[str, ...]:
-        found = [self._reachability.problem] if self._reachability.problem else []
-        found += self._permissions.problems
-        found += [f"{name} is warming up" for name in self._life.warming_up]
-        if self._life.phase is Phase.SYNCING:
-            found += self.cache.health().problems
-        return tuple(found)
 
     def _on_transition(self, transition: Transition) -> None:
         announce(transition, self.logger, self._election_recorder)
-
-    async def _close(self) -> None:
-        await self.healthz.aclose()
-        await self.readyz.aclose()
-        await self._transport.aclose()
-        if self._open_transport is not self._transport:
-            await self._open_transport.aclose()
-
-
-def _http(configuration: Configuration | None, clock: Clock) -> Callable[[Gate], Transport]:
-    from pyoperator.client import AiohttpTransport, Configuration
-
-    found = configuration if configuration is not None else Configuration.load(clock=clock)
-    return lambda gate: AiohttpTransport(found, gate=gate, clock=clock)
+        if transition.kind in {"acquired", "lost"}:
+            # A server that did not answer renewals takes no events either: the end of this process must not wait for it.
+            for recorder in self._recorders.values():
+                recorder.hopeless = transition.silent

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
+from pyoperator.cache import CachedClient
 from pyoperator.leaderelection import ElectionConfig, default_identity, default_namespace
 from pyoperator.manager._errors import ManagerError
 from pyoperator.serving import BindAddress
@@ -13,17 +14,37 @@ from pyoperator.serving import BindAddress
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyoperator.cache import CacheOptions
+    from pyoperator.cache import Cache, CacheOptions
+    from pyoperator.client import Client
     from pyoperator.clock import Randomness
+
+_SHORTEST_STALL = 0.5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class CacheConfiguration:
-    """What the manager's cache keeps: options by kind, defaults for all others, namespaces (empty: all)."""
+    """What the manager's cache keeps: options by kind, defaults for all others, namespaces (empty: all).
+
+    ``implicit_informers``: reads through the manager's client of a kind that nobody watches begin to cache it, and wait
+    for its first sync; off, they ask the server each time. ``read_your_own_writes``: such reads wait until the cache has
+    seen what this process wrote before, at most ``own_write_timeout`` seconds, and then ask the server.
+    """
 
     default_namespaces: tuple[str, ...] = ()
     by_kind: Mapping[Any, CacheOptions] = field(default_factory=dict)
     default_options: CacheOptions | None = None
+    implicit_informers: bool = False
+    read_your_own_writes: bool = True
+    own_write_timeout: float = 5.0
+
+    def client(self, inner: Client, cache: Cache) -> CachedClient:
+        """Return a client that reads from the manager's cache as configured; raises ValueError for a bad timeout."""
+        return CachedClient(
+            inner,
+            cache,
+            read_your_own_writes=self.read_your_own_writes,
+            own_write_timeout=self.own_write_timeout,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +57,8 @@ class ManagerOptions:
     graceful_shutdown_timeout: float | None
     drain_delay: float
     on_lost: Literal["exit", "recampaign"]
+    stall_limit: float
+    dead_mans_switch: bool | None
 
 
 def validated(
@@ -54,6 +77,8 @@ def validated(
     graceful_shutdown_timeout: float | None,
     drain_delay: float,
     on_lost: str,
+    stall_limit: float | None,
+    dead_mans_switch: bool | None,
     random: Randomness,
 ) -> ManagerOptions:
     """Check everything that can be checked without a server. Raises ManagerError and what the parts raise."""
@@ -62,6 +87,12 @@ def validated(
     if graceful_shutdown_timeout is not None:
         _duration("graceful_shutdown_timeout", graceful_shutdown_timeout, "30; 0 does not wait, None waits for ever")
     _duration("drain_delay", drain_delay, "0; some seconds if this process serves webhooks")
+    limit = renew_deadline if stall_limit is None else stall_limit
+    if not isfinite(limit) or limit < _SHORTEST_STALL:
+        raise ManagerError(
+            f"stall_limit={limit!r} can't be kept: give at least {_SHORTEST_STALL:g} seconds (default: renew_deadline), or a "
+            "garbage collection would cost leadership"
+        )
     if (
         None not in {release_on_cancel, leader_election_release_on_cancel}
         and release_on_cancel != leader_election_release_on_cancel
@@ -89,6 +120,8 @@ def validated(
         graceful_shutdown_timeout=graceful_shutdown_timeout,
         drain_delay=drain_delay,
         on_lost="exit" if on_lost == "exit" else "recampaign",
+        stall_limit=limit,
+        dead_mans_switch=dead_mans_switch,
     )
 
 

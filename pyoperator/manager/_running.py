@@ -17,6 +17,7 @@ from pyoperator.serving import BindAddressError, BindError, CertificateError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyoperator.manager._life_cycle import LifeCycle
     from pyoperator.manager._manager import Manager
 
 CLEAN, FAILURE, USAGE, LEADERSHIP_LOST, STOP_TIMED_OUT = range(5)
@@ -60,6 +61,25 @@ def run_manager(
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(main())
+
+
+async def live(life: LifeCycle) -> None:
+    """Run a life in a task of its own, so that a cancellation is a graceful stop, and a second one hurries it.
+
+    Raises what the life raises, and CancelledError when it has ended after a cancellation.
+    """
+    task = asyncio.create_task(life.run(), name="manager")
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        life.request_stop("cancelled")
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError:
+                life.hurry()
+        task.result()
+        raise
 
 
 async def _outcome(manager: Manager) -> tuple[int, bool]:

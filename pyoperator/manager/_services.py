@@ -93,4 +93,4 @@ class CacheRunnable:
         await self._cache.run()
 
     async def ready(self) -> None:
-        await self._cache.wait_for_sync()
+        await self._cache.wait_for_cache_sync()

@@ -201,8 +201,9 @@ async def test_a_leader_that_was_paused_past_its_lease_writes_nothing() -> None:
         assert await pair.until(condition_is("default/meanwhile", "Ready", "True"), WITHIN)
         await pair.client.patch(POSTGRES, "default/meanwhile", MergePatch({"spec": {"instances": 2}}))
         paused.process.signal(signal.SIGCONT)
-        # It has lost the leadership: it ends with 3, and comes back as a follower.
-        assert await paused.process.wait() == 3
+        # It has lost the leadership: it ends, by its dead man's switch (1) or by stepping down (3), whichever thread the
+        # machine lets run first, and comes back as a follower.
+        assert await paused.process.wait() in {1, 3}
         assert await pair.until(all_settled, WITHIN)
         objects, children = await final_state(pair.client, pair.project)
         await pair.stop_replicas()

@@ -127,3 +127,34 @@ async def test_leadership() -> None:
         check()
     leads = False
     assert check() is None
+
+
+def test_overlapping_probes_share_a_run_and_none_takes_the_answer_away() -> None:
+    started = 0
+
+    async def slow() -> None:
+        nonlocal started
+        started += 1
+        await asyncio.sleep(0.9)
+
+    async def main() -> None:
+        checks = HealthChecks()
+        checks.add("slow", slow)
+        first = asyncio.create_task(checks.run(budget=0.7))
+        await asyncio.sleep(0.4)
+        second = asyncio.create_task(checks.run(budget=0.7))
+        third = asyncio.create_task(checks.run(budget=0.7))
+        await asyncio.sleep(0.1)
+        third.cancel()  # its client is gone
+        assert [result.reason for result in await first] == ["no answer within 0.7 s"]
+        assert [result.reason for result in await second] == [None]
+        assert started == 1
+        # Nobody waits any more: the next one is a new run, and is cancelled with its only asker.
+        only = asyncio.create_task(checks.run(budget=0.7))
+        await asyncio.sleep(0.1)
+        only.cancel()
+        await asyncio.sleep(0.01)
+        assert started == 2
+        assert len(asyncio.all_tasks()) == 1
+
+    run_virtual(main)

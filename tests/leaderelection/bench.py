@@ -29,9 +29,11 @@ EPOCH = 1_767_225_600.0
 class Bench:
     """One elector at time ``now``; ``server`` may be shared between benches."""
 
-    def __init__(self, identity: str = "a", server: LeaseServer | None = None, **settings: Any) -> None:
+    def __init__(
+        self, identity: str = "a", server: LeaseServer | None = None, *, seed: int = 1, **settings: Any
+    ) -> None:
         self.config = ElectionConfig(name="op", namespace="default", identity=identity, **settings)
-        self.elector = Elector(self.config, Randomness(1))
+        self.elector = Elector(self.config, Randomness(seed))
         self.server = server or LeaseServer()
         self.now = 1000.0
         self.requests: list[SendRequest] = []
@@ -71,7 +73,10 @@ class Bench:
         self.until(self.now + seconds)
 
     def until(self, end: float) -> None:
+        ticks = 0
         while self.elector.next_tick <= end:
+            ticks += 1
+            assert ticks < 1000, "the elector stays due"
             self.now = max(self.now, self.elector.next_tick)
             self.do(self.elector.tick(self.now, self.wall))
         self.now = end

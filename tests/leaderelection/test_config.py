@@ -54,6 +54,18 @@ def test_identities_of_one_host_differ() -> None:
     assert default_identity({}) != default_identity({})
 
 
+def test_namespace_and_identity_are_found_if_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POD_NAMESPACE", "here")
+    monkeypatch.setenv("POD_NAME", "pod-0")
+    one, two = ElectionConfig(name="op"), ElectionConfig(name="op")
+    assert one.namespace == "here"
+    assert one.identity.startswith("pod-0_")
+    assert one.identity != two.identity
+    monkeypatch.delenv("POD_NAMESPACE")
+    with pytest.raises(ElectionConfigError, match="--leader-election-namespace"):
+        ElectionConfig(name="op")
+
+
 def test_namespace_precedence(tmp_path: Path) -> None:
     file = tmp_path / "namespace"
     file.write_text("from-file\n")

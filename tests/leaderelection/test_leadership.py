@@ -8,6 +8,7 @@ import pytest
 
 from pyoperator.client import Gate, LeadershipLost
 from pyoperator.leaderelection import ElectionConfig, Leadership
+from pyoperator.leaderelection._renewals import ToldLeadership
 
 
 class FixedClock:
@@ -77,6 +78,30 @@ def test_closed_before_and_after_a_tenure_and_logged_once(
     assert leadership.valid_until is None
     assert leadership.token == 3
     assert capsys.readouterr().out.count("write refused") == 1
+
+
+def test_closed_for_good_whatever_a_renewal_says_until_the_elector_has_stepped_down(leadership: Leadership) -> None:
+    leadership.publish(110.0, 7)
+    leadership.close()
+    leadership.publish(112.0, 7)  # a renewal that was under way, on the elector's thread
+    assert not leadership.is_leader
+    with pytest.raises(LeadershipLost):
+        leadership.admit("PUT", "/x")
+    leadership.publish(None, 7)
+    leadership.publish(120.0, 8)
+    assert leadership.is_leader
+    assert leadership.token == 8
+
+
+def test_closing_is_told_and_what_is_ignored_is_not(clock: FixedClock) -> None:
+    told: list[float | None] = []
+    leadership = ToldLeadership(ElectionConfig(name="op", namespace="default", identity="a"), clock, told.append)
+    leadership.close()
+    leadership.publish(110.0, 1)
+    leadership.close()
+    leadership.publish(112.0, 1)
+    leadership.publish(None, 1)
+    assert told == [110.0, None]
 
 
 def test_refusals_are_counted_from_any_thread(leadership: Leadership) -> None:

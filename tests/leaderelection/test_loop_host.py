@@ -15,7 +15,7 @@ from tests.leaderelection.lease_server import LeaseServer, LeaseTransport
 from tests.support import run_virtual
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
 
 def make(
@@ -257,13 +257,13 @@ def test_cancelling_acquire_at_any_moment_and_releasing_leaves_the_lease_free() 
     run_virtual(main)
 
 
-def elector(server: LeaseServer, transport: LeaseTransport, **callbacks: Callable[..., None]) -> LeaderElector:
+def elector(server: LeaseServer, transport: LeaseTransport, **options: Any) -> LeaderElector:
     return LeaderElector(
         ElectionConfig(name="op", namespace="default", identity="a"),
         transport,
         clock=LoopClock(asyncio.get_running_loop()),
         random=Randomness(1),
-        **callbacks,
+        **options,
     )
 
 
@@ -308,6 +308,66 @@ def test_leader_elector_cancels_the_body_when_leadership_is_lost() -> None:
         current = asyncio.current_task()
         assert current is not None
         assert current.cancelling() == 0
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_leader_elector_ends_at_once_when_the_server_is_out_of_reach(silent: bool) -> None:
+    """A release would hold up the end of the process, and could not succeed."""
+
+    async def main() -> None:
+        server = LeaseServer()
+        transport = LeaseTransport(server)
+        async with elector(server, transport) as one:
+
+            async def body(leadership: Leadership) -> None:
+                transport.latency, transport.down = (3600.0, False) if silent else (0.001, True)
+                await asyncio.sleep(3600)
+
+            with pytest.raises(LeadershipLost, match="not renewed within 10 s"):
+                await one.run(body)
+            renewed = one.status().renewed_at
+            assert renewed is not None
+            assert now() == pytest.approx(renewed + 10.0, abs=0.001)
+        assert now() == pytest.approx(renewed + 10.0, abs=0.001)
+
+    run_virtual(main)
+
+
+def test_a_release_is_tried_no_longer_than_the_last_renewal_is_valid() -> None:
+    async def main() -> None:
+        server = LeaseServer()
+        transport = LeaseTransport(server)
+        host = LoopHost(
+            ElectionConfig(name="op", namespace="default", identity="a"),
+            transport,
+            clock=LoopClock(asyncio.get_running_loop()),
+        )
+        await host.acquire()
+        renewed = host.status().renewed_at
+        assert renewed is not None
+        transport.down = True
+        await asyncio.sleep(8)
+        await host.release()
+        assert now() == pytest.approx(renewed + 10.0, abs=0.2)
+        await host.aclose()
+
+    run_virtual(main)
+
+
+def test_a_callback_that_raises_at_the_start_gives_the_lease_back() -> None:
+    async def main() -> None:
+        server = LeaseServer()
+
+        def explode(leadership: Leadership) -> None:
+            raise RuntimeError("a fault of the caller")
+
+        async with elector(server, LeaseTransport(server), on_started_leading=explode) as one:
+            with pytest.raises(RuntimeError, match="a fault of the caller"):
+                async with one.lead():
+                    raise AssertionError("the block must not start")
+            assert server.holder == ""
 
     run_virtual(main)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import ctypes
 import sys
 import threading
 from typing import Any
@@ -91,6 +92,18 @@ class Stalled(Worker):
         never = threading.Event()
         while not never.wait(0.05):
             pass
+
+
+class Stuck(Worker):
+    """Stick in one native call, so that the main thread runs no Python, hence no signal handler, any more."""
+
+    async def run(self) -> None:
+        # Locked twice by one thread: a lock of C waits for ever, and goes on waiting after a signal.
+        libc = ctypes.CDLL(None)
+        mutex = ctypes.create_string_buffer(128)
+        libc.pthread_mutex_lock(mutex)
+        threading.Timer(0.1, say, ["working"]).start()
+        libc.pthread_mutex_lock(mutex)
 
 
 class Once(Worker):

@@ -106,12 +106,19 @@ class FakeService:
     def __init__(self, journal: Journal, name: str) -> None:
         self.journal = journal
         self.name = name
+        self.hangs = False
+        self.go_on = asyncio.Event()
 
     async def start(self) -> None:
         self.journal.append(f"{self.name} serves")
 
     async def stop(self) -> None:
+        if self.hangs:
+            await self.go_on.wait()
         self.journal.append(f"{self.name} closes")
+
+    def __repr__(self) -> str:
+        return f"<FakeService {self.name}>"
 
 
 class LeaseServer:

@@ -29,9 +29,10 @@ class Scene:
     ) -> None:
         self.journal = Journal()
         self.election = FakeElection(self.journal) if election else None
+        self.services = [FakeService(self.journal, "supervisor"), FakeService(self.journal, "probes")]
         self.life = LifeCycle(
             election=self.election,
-            services=[FakeService(self.journal, "supervisor"), FakeService(self.journal, "probes")],
+            services=self.services,
             graceful_shutdown_timeout=timeout,
             drain_delay=drain_delay,
             on_lost=on_lost,
@@ -272,7 +273,7 @@ def test_a_service_that_fails_to_start_is_the_error_and_the_others_close() -> No
             async def start(self) -> None:
                 raise OSError("port in use")
 
-        scene.life._services = [FakeService(scene.journal, "supervisor"), Broken(scene.journal, "metrics")]
+        scene.services[1] = Broken(scene.journal, "metrics")
         with pytest.raises(OSError, match="port in use"):
             await scene.life.run()
         return scene.journal
@@ -366,6 +367,58 @@ def test_recampaign_falls_back_to_exit_if_work_does_not_stop() -> None:
         assert "worker" in caught.value.__notes__[0]
 
     run_virtual(main)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "drains", "takes"), [(10.0, 1.0, 10.5), (10.0, 9.0, 12.0), (0.0, 0.0, 3.0), (0.1, 0.0, 3.0)]
+)
+def test_services_that_hang_are_given_up_by_the_shared_deadline(timeout: float, drains: float, takes: float) -> None:
+    """As all do that live on a supervisor thread whose loop hangs; servers get 2.5 s in any case, each more 0.5 s."""
+
+    async def main() -> None:
+        scene = Scene(timeout=timeout)
+        scene.add("worker", drain_takes=drains)
+        for service in scene.services:
+            service.hangs = True
+        with pytest.raises(StopTimedOut) as caught:
+            await scene.run_until(1)
+        assert scene.loop.time() - 1 == pytest.approx(takes, abs=0.01)
+        assert caught.value.blockers == tuple(
+            f"<FakeService {name}> (its stop() does not return)" for name in ("probes", "supervisor")
+        )
+
+    run_virtual(main)
+
+
+def test_services_that_hang_are_waited_for_for_ever_if_asked_until_hurried() -> None:
+    async def main() -> None:
+        scene = Scene(timeout=None)
+        for service in scene.services:
+            service.hangs = True
+        scene.loop.call_at(100, scene.life.hurry)
+        with pytest.raises(StopTimedOut):
+            await scene.run_until(1)
+        assert scene.loop.time() == pytest.approx(101, abs=0.01)
+
+    run_virtual(main)
+
+
+def test_an_election_that_cannot_be_ended_does_not_keep_the_rest() -> None:
+    async def main() -> None:
+        scene = Scene()
+        assert scene.election is not None
+
+        async def hangs() -> None:
+            raise TimeoutError("the election's loop does not answer")
+
+        scene.election.release = scene.election.stop = hangs  # type: ignore[method-assign]
+        await scene.run_until(1)
+        assert scene.journal[-1] == "supervisor closes"
+
+    with capture_logs() as logs:
+        run_virtual(main)
+    said = [line["event"] for line in logs if line["log_level"] == "warning"]
+    assert said == ["the lease could not be released and will expire", "the election could not be ended"]
 
 
 def test_without_election_everybody_works() -> None:

@@ -14,6 +14,7 @@ from pyoperator.clock import LoopClock, Randomness
 from pyoperator.health import ping
 from pyoperator.leaderelection import ElectionConfigError
 from pyoperator.manager import CacheConfiguration, Manager, ManagerError, Phase, StopTimedOut
+from pyoperator.manager._dead_mans_switch import DeadMansSwitch, SwitchOwner
 from pyoperator.manager._running import run_manager
 from pyoperator.objects import Unstructured
 from pyoperator.serving import BindAddressError
@@ -278,7 +279,7 @@ async def test_what_may_be_added() -> None:
     assert mgr.field_indexer is mgr.cache
     assert mgr.rest_mapper is mgr.client.rest_mapper
     assert repr(mgr) == "<Manager new>"
-    await mgr._close()
+    await mgr._connections.aclose()
 
 
 @pytest.mark.parametrize(
@@ -292,6 +293,8 @@ async def test_what_may_be_added() -> None:
         ({"on_lost": "panic"}, ManagerError, "recampaign"),
         ({"graceful_shutdown_timeout": -1}, ManagerError, "from 0 up"),
         ({"drain_delay": float("nan")}, ManagerError, "from 0 up"),
+        ({"stall_limit": 0.1}, ManagerError, "at least 0.5 seconds"),
+        ({"stall_limit": float("inf")}, ManagerError, "can't be kept"),
         ({"release_on_cancel": True, "leader_election_release_on_cancel": False}, ManagerError, "two names"),
         ({"namespaces": ("a",), "cache": CacheConfiguration(default_namespaces=("b",))}, ManagerError, "give one"),
     ],
@@ -311,6 +314,48 @@ async def test_release_on_cancel_has_two_names(options: dict[str, Any], expected
     election = manager(LeaseServer(), **options).options.election
     assert election is not None
     assert election.release_on_cancel is expected
+
+
+async def test_the_stall_limit_is_the_renew_deadline_unless_given() -> None:
+    assert manager(LeaseServer()).options.stall_limit == 10
+    assert manager(LeaseServer(), renew_deadline=7).options.stall_limit == 7
+    assert manager(LeaseServer(), stall_limit=3).options.stall_limit == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "in_run", "in_start"), [(None, True, False), (True, True, True), (False, False, False)]
+)
+def test_the_dead_mans_switch_is_on_in_run_and_off_in_start(
+    monkeypatch: pytest.MonkeyPatch, asked: bool | None, in_run: bool, in_start: bool
+) -> None:
+    timers: list[float] = []
+    owner = SwitchOwner(lambda: DeadMansSwitch(start=timers.append, cancel=lambda: None))
+    monkeypatch.setattr("pyoperator.manager._manager.PROCESS_SWITCH", owner)
+
+    def make() -> Manager:
+        mgr = Manager(
+            transport_factory=LeaseServer().transport,
+            leader_election=True,
+            leader_election_id="test.example.com",
+            leader_election_namespace="system",
+            metrics_bind_address="0",
+            health_probe_bind_address="0",
+            dead_mans_switch=asked,
+        )
+
+        async def work() -> None:
+            mgr.stop()
+
+        mgr.add(work)
+        return mgr
+
+    assert make().run() == 0
+    assert bool(timers) is in_run
+    assert all(9 < seconds <= 10 for seconds in timers)
+    timers.clear()
+    asyncio.run(make().start())
+    assert bool(timers) is in_start
+    assert "users=0" in repr(owner)
 
 
 def test_metrics_tell_of_the_election_and_the_cache() -> None:

@@ -50,7 +50,7 @@ def _manager(server: APIServer, namespaces: tuple[str, ...] = ()) -> Manager:
         clock=LoopClock(asyncio.get_running_loop()),
         random=Randomness(2),
     )
-    manager.cache.informer(CONFIG_MAP)
+    manager.cache.get_informer(CONFIG_MAP)
     return manager
 
 

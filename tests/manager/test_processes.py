@@ -76,7 +76,9 @@ async def test_a_first_signal_stops_gracefully(number: int) -> None:
         errors = await running.errors()
         assert "Traceback" not in errors
         said = [json.loads(line) for line in errors.splitlines()]
-        assert [line["event"] for line in said if line["logger"] == "pyoperator.manager"] == [
+        lines = [line["event"] for line in said if line["logger"] == "pyoperator.manager"]
+        # A machine that is busy enough makes any loop stand still.
+        assert [line for line in lines if not line.startswith("the work loop")] == [
             "became leader",
             "stopping",
             "stopped leading",
@@ -84,7 +86,7 @@ async def test_a_first_signal_stops_gracefully(number: int) -> None:
         ]
 
 
-@pytest.mark.parametrize("kind", ["slow", "stalled"])
+@pytest.mark.parametrize("kind", ["slow", "stalled", "stuck"])
 async def test_a_second_signal_ends_at_once(kind: str) -> None:
     async with program(kind, "graceful_shutdown_timeout=None") as running:
         await running.line("working")
@@ -174,7 +176,7 @@ async def test_probes_answer_while_the_work_loop_is_blocked() -> None:
                     )
                 assert loop.time() - before < 1.0
             async with session.get("/readyz/readyz") as answer:
-                assert "something blocks it" in await answer.text()
+                assert re.search(r"blocked at .*threading\.py:\d+ in wait", await answer.text())
         assert running.process.returncode is None
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pyoperator.objects import Unstructured
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from pyoperator.events import EventRecorder
-    from pyoperator.leaderelection import Transition
+    from pyoperator.leaderelection._actions import Transition
 
 _MESSAGES = {
     "acquired": "became leader",
@@ -20,8 +19,16 @@ _MESSAGES = {
 }
 
 
-def announce(transition: Transition, logger: FilteringBoundLogger, recorder: EventRecorder | None) -> None:
-    """Log a transition and record it, as controller-runtime does; on the work loop, never waits, best effort."""
+class Recorder(Protocol):
+    """Whatever records Kubernetes events without waiting, as ``pyoperator.events.EventRecorder`` does."""
+
+    def event(
+        self, obj: Any, type_: Literal["Normal", "Warning"], reason: str, message: str, *, action: str = ""
+    ) -> None: ...
+
+
+def announce(transition: Transition, logger: FilteringBoundLogger, recorder: Recorder | None) -> None:
+    """Log a transition and record it on the Lease, as client-go does; on the work's loop, never waits, best effort."""
     lease = f"{transition.namespace}/{transition.name}"
     if transition.kind == "new_leader":
         if transition.holder != transition.identity:

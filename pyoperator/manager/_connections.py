@@ -1,0 +1,70 @@
+"""The two ways to the API server that a manager has: past the fence, and through it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyoperator.client import Client, OpenGate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyoperator.client import Configuration, Gate, Transport
+    from pyoperator.clock import Clock, Randomness
+    from pyoperator.objects import Scheme
+
+
+class Connections:
+    """Make and close transports; ``fenced`` is the open one until ``fence`` is called, as without leader election."""
+
+    def __init__(
+        self,
+        configuration: Configuration | None,
+        transport_factory: Callable[[Gate], Transport] | None,
+        *,
+        scheme: Scheme,
+        clock: Clock,
+        random: Randomness,
+    ) -> None:
+        self.make = transport_factory or _http(configuration, clock)
+        self.open = self.make(OpenGate())
+        self.fenced = self.open
+        # In-process transports belong to one loop: no second thread, and nobody outside to serve.
+        self.in_process = bool(getattr(self.open, "in_process", False))
+        self._scheme = scheme
+        self._clock = clock
+        self._random = random
+
+    def fence(self, gate: Gate) -> None:
+        """Let everything that asks for ``fenced`` from now on pass ``gate``."""
+        self.fenced = self.make(gate)
+
+    def client(self, transport: Transport, field_manager: str) -> Client:
+        """Return a plain client over one of the two."""
+        return Client(
+            transport, scheme=self._scheme, field_manager=field_manager, clock=self._clock, random=self._random
+        )
+
+    def all(self) -> list[Transport]:
+        return [self.fenced] if self.fenced is self.open else [self.fenced, self.open]
+
+    async def aclose(self) -> None:
+        for transport in self.all():
+            await transport.aclose()
+
+    def __repr__(self) -> str:
+        return f"<Connections {self.open!r} fenced={self.fenced is not self.open}>"
+
+
+def _http(configuration: Configuration | None, clock: Clock) -> Callable[[Gate], Transport]:
+    from pyoperator.client import AiohttpTransport, Configuration
+
+    found = configuration if configuration is not None else Configuration.load(clock=clock)
+    made: list[AiohttpTransport] = []
+
+    def make(gate: Gate) -> AiohttpTransport:
+        # One of them tells where the configuration came from, and what is wrong with it.
+        made.append(AiohttpTransport(found, gate=gate, clock=clock, announce="nothing" if made else "all"))
+        return made[-1]
+
+    return make
