@@ -12,6 +12,7 @@ from pyoperator.controller._dispatch import Dispatcher
 from pyoperator.controller._events import LOW_PRIORITY, Event, GenericEvent, event_priority
 from pyoperator.controller._handlers import EnqueueForObject, EnqueueForOwner, EnqueueMapped, Handler, HandlerFunctions
 from pyoperator.controller._histogram import Histogram
+from pyoperator.controller._levels import Aging
 from pyoperator.controller._options import ControllerOptions
 from pyoperator.controller._queue import QueueClosed, QueueStatistics, WorkQueue
 from pyoperator.controller._rate_limit import Backoff, TokenBucket
@@ -28,6 +29,7 @@ from pyoperator.controller._syncing import CacheSyncTimeout
 
 __all__ = [
     "LOW_PRIORITY",
+    "Aging",
     "AnyReconciler",
     "Backoff",
     "CacheSyncTimeout",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
 from pyoperator.controller._request import Result
+from pyoperator.controller._standing import coroutine_stack, thread_stack
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,7 +24,12 @@ if TYPE_CHECKING:
 class Reconcile:
     """One reconcile while it runs: its key, priority and start, and its logger, made when somebody logs."""
 
-    __slots__ = ("_bound", "_logger", "_random", "in_thread", "priority", "request", "started", "task")
+    # Defaults in the class: one is made for each reconcile, and few of them ever need these.
+    in_thread = False
+    thread: int | None = None  # the thread's ident, once it runs
+    coroutine: Any = None  # what the worker awaits
+    reported: float | None = None  # loop time at which it was last logged as stuck
+    _bound: Any = None
 
     def __init__(
         self,
@@ -37,10 +44,8 @@ class Reconcile:
         self.task = task
         self.priority = priority
         self.started = started
-        self.in_thread = False
         self._logger = logger
         self._random = random
-        self._bound: Any = None
 
     @property
     def logger(self) -> Any:
@@ -50,6 +55,12 @@ class Reconcile:
                 namespace=self.request.namespace, name=self.request.name, reconcileID=self._random.uuid()
             )
         return self._bound
+
+    def stack(self) -> tuple[str, ...]:
+        """Return where it stands now, outermost call first, as ``file:line in function``; empty between its steps."""
+        if self.thread is not None:
+            return thread_stack(self.thread, _run_in_thread.__code__)
+        return coroutine_stack(self.coroutine)
 
 
 _current: ContextVar[Reconcile | None] = ContextVar("pyoperator_reconcile", default=None)
@@ -84,24 +95,28 @@ class Caller:
         token = _current.set(run)
         try:
             if self.is_async:
-                answer = await cast("Awaitable[Any]", self.function(run.request))
+                run.coroutine = answer = self.function(run.request)
+                answer = await cast("Awaitable[Any]", answer)
             else:
                 answer = await self._in_thread(run, executor)
                 if inspect.isawaitable(answer):  # a lambda around a coroutine function does not look async
+                    run.coroutine = answer
                     answer = await answer
         finally:
             _current.reset(token)
         if answer is None:
             return _NOTHING
         if not isinstance(answer, Result):
-            raise TypeError(f"the reconciler returned {answer!r}: return None or a Result")
+            raise TypeError(
+                f"the reconciler returned {answer!r}: return None or a Result, as in Result(requeue_after=30)"
+            )
         return answer
 
     async def _in_thread(self, run: Reconcile, executor: ThreadPoolExecutor | None) -> Any:
         loop = asyncio.get_running_loop()
         run.in_thread = True
-        future = loop.run_in_executor(executor, copy_context().run, self.function, run.request)
         try:
+            future = loop.run_in_executor(executor, copy_context().run, _run_in_thread, self.function, run)
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             # The thread goes on whatever we do. Ending before it does would let this key start twice, and would let a
@@ -116,6 +131,16 @@ class Caller:
             raise
         finally:
             run.in_thread = False
+            run.thread = None
+
+
+def _run_in_thread(function: Callable[[Request], Any], run: Reconcile) -> Any:
+    run.thread = threading.get_ident()
+    try:
+        return function(run.request)
+    except StopIteration as error:
+        # A future refuses it (before 3.12 without telling anybody: its worker would wait for ever).
+        raise RuntimeError("the reconciler raised StopIteration: next() without a default?") from error
 
 
 _NOTHING = Result()

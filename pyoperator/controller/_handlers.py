@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyoperator.controller._request import Request
-from pyoperator.objects import GroupVersionKind, Scheme
+from pyoperator.objects import GroupVersionKind, ObjectKey, Scheme
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -90,10 +90,11 @@ class EnqueueMapped:
     """Reconcile what a function names: called with the state before and after, its keys are joined.
 
     ``function`` gets the cache entry (metadata, bytes); with ``kind`` it gets the decoded object, at the cost of
-    decoding for each event. A generic event without an object maps to nothing.
+    decoding for each event. A generic event without an object maps to nothing. It returns Requests or other object keys
+    (``Request.of(obj)`` makes one); for anything else, such as a single Request, the event is lost with a TypeError.
     """
 
-    def __init__(self, function: Callable[[Any], Iterable[Request]], *, kind: Any = None) -> None:
+    def __init__(self, function: Callable[[Any], Iterable[ObjectKey]], *, kind: Any = None) -> None:
         self._function = function
         self._kind = kind
 
@@ -102,7 +103,14 @@ class EnqueueMapped:
         for entry in (event.old, event.new):
             if entry is not None:
                 argument = entry if self._kind is None else entry.decode(self._kind)
-                requests.update(dict.fromkeys(self._function(argument)))
+                key: Any  # whatever the user's function says
+                for key in self._function(argument):
+                    if not isinstance(key, ObjectKey):
+                        # A lone Request, being a tuple, would otherwise be taken for two keys, its namespace and its name.
+                        raise TypeError(
+                            f"{self!r} named {key!r}: return an iterable of Requests, such as [Request(...)]"
+                        )
+                    requests[key if isinstance(key, Request) else Request(*key)] = None
         for request in requests:
             queue.add(request, priority=priority)
 

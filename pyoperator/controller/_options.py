@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pyoperator.controller._levels import Aging
 from pyoperator.controller._rate_limit import Backoff, TokenBucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from pyoperator.controller._request import Request
 
@@ -26,8 +27,17 @@ class ControllerOptions:
     any error; False lets it end the controller, and with it the manager. Errors of the API never do.
     ``need_leader_election``: workers run only on the leader; False runs them on every replica.
     ``max_retries``, ``on_dead_letter`` (ours): give up on a key after so many consecutive failures and call the hook with
-    the key and the last error (None after ``Result(backoff=True)``). The key comes back with its next event.
+    the key and the last error (None after ``Result(backoff=True)``). It may be a plain function, which runs on the loop
+    and must not block, or an ``async def``, which the key's worker awaits, at most ``reconciliation_timeout`` long. Its
+    own errors are logged. The key comes back with its next event.
     ``backoff``: of each key; ``rate_limit``: makes the token bucket shared by all retries of the controller.
+    ``aging`` (ours): keeps less important keys from starving, by default from 30 s on with one in ten takings; None: off.
+    ``drain_queue`` (ours): on a clean stop also work off what is ready, up to the manager's deadline. By default only
+    running reconciles are finished: the next leader reconciles everything in any case.
+    ``standby_backlog`` (ours): how many keys are collected while the controller does not run; the least important and
+    oldest beyond it are dropped, and the next start enqueues what all its watches find in the cache, as on a replica
+    that has just come up. Keeps a standby from growing with every object that comes and goes. None, or a watch whose
+    source can't deliver again what exists (a channel, a function): all are collected.
     ``stuck_after`` (ours): a reconcile older than this fails the stuck-reconcile check; None: never.
     """
 
@@ -37,9 +47,12 @@ class ControllerOptions:
     recover_panic: bool = True
     need_leader_election: bool = True
     max_retries: int | None = None
-    on_dead_letter: Callable[[Request, BaseException | None], None] | None = None
+    on_dead_letter: Callable[[Request, BaseException | None], Awaitable[None] | None] | None = None
     backoff: Backoff = field(default_factory=Backoff)
     rate_limit: Callable[[], TokenBucket] | None = None
+    aging: Aging | None = field(default_factory=Aging)
+    drain_queue: bool = False
+    standby_backlog: int | None = 10_000
     stuck_after: float | None = 600.0
 
     def __post_init__(self) -> None:
@@ -49,6 +62,8 @@ class ControllerOptions:
             )
         if self.max_retries is not None and self.max_retries < 0:
             raise ValueError(f"max_retries is {self.max_retries}: give 0 or more, or None for no limit")
+        if self.standby_backlog is not None and self.standby_backlog < 1:
+            raise ValueError(f"standby_backlog is {self.standby_backlog}: give 1 or more, or None for no limit")
         if self.cache_sync_timeout <= 0:
             raise ValueError(f"cache_sync_timeout is {self.cache_sync_timeout}: give seconds > 0")
         for name in ("reconciliation_timeout", "stuck_after"):

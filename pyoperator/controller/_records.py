@@ -20,6 +20,7 @@ class ControllerStatistics:
 
     ``reconcile_total`` counts by result: success, error, requeue (backoff without an error), requeue_after. ``errors``
     includes ``terminal_errors``, ``panics`` and ``timeouts``; ``conflicts`` are those errors that were conflicts.
+    ``dead_letters`` counts keys given up after ``max_retries``.
     ``event_errors`` counts events lost by a failing predicate or handler.
     """
 
@@ -30,6 +31,7 @@ class ControllerStatistics:
     panics: int
     timeouts: int
     conflicts: int
+    dead_letters: int
     event_errors: int
     reconcile_time: Histogram
     max_concurrent_reconciles: int
@@ -39,11 +41,15 @@ class ControllerStatistics:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """A reconcile that is running: since how many seconds, and whether it is in a thread (not cancellable)."""
+    """A reconcile that is running: since how many seconds, and whether it is in a thread (not cancellable).
+
+    ``stack`` tells of one that is stuck where it stands: ``file:line in function``, outermost call first.
+    """
 
     request: Request
     age: float
     in_thread: bool
+    stack: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from math import isfinite
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from pyoperator.objects import ObjectKey
+from pyoperator.objects import ObjectKey, metadata_of
 
 
 class Request(ObjectKey):
@@ -18,29 +19,55 @@ class Request(ObjectKey):
 
     __slots__ = ()
 
+    @classmethod
+    def of(cls, found: Any) -> Request:
+        """Return the request for an object of any kind, a cache entry, or a key.
 
-@dataclass(frozen=True, slots=True)
+        Raises TypeError for what is none of these.
+        """
+        if isinstance(found, ObjectKey):
+            return cls(*found)
+        key = getattr(found, "key", None)  # an entry's or a custom resource's
+        try:
+            return cls(*(key if isinstance(key, ObjectKey) else metadata_of(found).key))
+        except AttributeError:
+            raise TypeError(f"{found!r} is no object: give one with metadata, a cache entry or an ObjectKey") from None
+
+
+@dataclass(frozen=True, slots=True, init=False)
 class Result:
     """Tell when a key is to be reconciled again; ``None`` or ``Result()`` means when something changes.
 
-    ``requeue_after``: seconds (0: at once, behind what waits already); the key's failures are forgotten.
+    ``requeue_after``: seconds or a timedelta (0: at once, behind what waits already), kept as seconds; the key's failures
+    are forgotten.
     ``backoff``: again after the key's backoff, as after an error but without one: for what is not ready yet.
     ``priority``: of that requeue; by default the priority this reconcile was taken with.
-    Raises ValueError for a negative or infinite time, or for ``requeue_after`` together with ``backoff``.
+    Raises ValueError for a negative or infinite time, or for ``requeue_after`` together with ``backoff``; TypeError for a
+    time that is no number.
     """
 
     requeue_after: float | None = None
     backoff: bool = False
     priority: int | None = None
 
-    def __post_init__(self) -> None:
-        if self.requeue_after is not None:
-            if not (isfinite(self.requeue_after) and self.requeue_after >= 0):
-                raise ValueError(f"requeue_after is {self.requeue_after}: give seconds >= 0, or None for no requeue")
-            if self.backoff:
+    def __init__(
+        self, requeue_after: float | timedelta | None = None, *, backoff: bool = False, priority: int | None = None
+    ) -> None:
+        seconds = requeue_after.total_seconds() if isinstance(requeue_after, timedelta) else requeue_after
+        if seconds is not None:
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+                raise TypeError(
+                    f"requeue_after is {seconds!r}: give seconds or a timedelta; for a growing time Result(backoff=True)"
+                )
+            if not (isfinite(seconds) and seconds >= 0):
+                raise ValueError(f"requeue_after is {seconds}: give seconds >= 0, or None for no requeue")
+            if backoff:
                 raise ValueError(
                     "requeue_after and backoff exclude each other: one fixes the time, the other lets it grow"
                 )
+        object.__setattr__(self, "requeue_after", seconds)
+        object.__setattr__(self, "backoff", backoff)
+        object.__setattr__(self, "priority", priority)
 
 
 class TerminalError(Exception):

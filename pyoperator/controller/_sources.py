@@ -39,13 +39,15 @@ class InformerView(Protocol):
     @property
     def store(self) -> EntryStore: ...
 
+    def freshen(self) -> int: ...
+
     def status(self) -> Any: ...
 
 
 class InformerCache(Protocol):
     """What a controller needs of a cache; ``pyoperator.cache.Cache`` has it."""
 
-    def informer(self, kind: Any, options: Any = None, **overrides: Any) -> Any: ...
+    def get_informer(self, kind: Any, options: Any = None, **overrides: Any) -> Any: ...
 
     def release(self, informer: Any, /) -> None: ...
 
@@ -79,8 +81,17 @@ class Source:
         """Say why the source cannot sync for now (kind not installed, forbidden, server away); empty if it can."""
         return ""
 
+    @property
+    def replayable(self) -> bool:
+        """Whether ``replay`` delivers all that a new replica would be told; if so, a standby may drop keys."""
+        return False
+
     def replay(self, dispatch: Dispatcher) -> None:
         """Deliver everything that exists once more, as initial."""
+
+    def freshen(self) -> int:
+        """Make sure, at a start of leadership, that what feeds this source is alive; return how much was reopened."""
+        return 0
 
     async def run(self, dispatch: Dispatcher) -> None:
         """Deliver from a task of its own; an exception ends the controller with it."""
@@ -118,6 +129,14 @@ class InformerSource(Source):
         # repairs it outside: ending the process would not help, so it never expires.
         return str(getattr(self._informer.status(), "failure", "") or "")
 
+    @property
+    def replayable(self) -> bool:
+        return True
+
+    def freshen(self) -> int:
+        """Reopen watches that showed no sign of life: a new leader must not trust a connection that may be dead."""
+        return self._informer.freshen()
+
     def replay(self, dispatch: Dispatcher) -> None:
         from pyoperator.cache import CacheEvent
 
@@ -132,7 +151,7 @@ class KindSource(InformerSource):
     """Events of a kind, through the cache's shared informer; made at once, so that the cache knows it before it starts."""
 
     def __init__(self, cache: InformerCache, kind: Any, **options: Any) -> None:
-        super().__init__(cache.informer(kind, **options))
+        super().__init__(cache.get_informer(kind, **options))
         self._cache = cache
         self.kind = kind
 

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 REST_CLIENT_BOUNDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 
 
+# The two priorities that the library itself uses: always shown, so that an empty queue reads 0 and not as no data.
+_USUAL_DEPTH = {-100: 0, 0: 0}
+
+
 @dataclass(frozen=True, slots=True)
 class _Buckets:
     bounds: tuple[float, ...]
@@ -69,6 +73,8 @@ class ControllerRecord(Protocol):
     @property
     def conflicts(self) -> int: ...
     @property
+    def dead_letters(self) -> int: ...
+    @property
     def event_errors(self) -> int: ...
     @property
     def reconcile_time(self) -> Histogram: ...
@@ -112,6 +118,10 @@ class InformerRecord(Protocol):
     @property
     def bytes(self) -> int: ...
     @property
+    def own_write_waits(self) -> int: ...
+    @property
+    def own_write_timeouts(self) -> int: ...
+    @property
     def sign_of_life_age(self) -> float | None: ...
 
 
@@ -137,7 +147,7 @@ def queue_families(records: Iterable[QueueRecord]) -> list[Family]:
     depth = tuple(
         Sample((queue.name, queue.name, str(priority)), count)
         for queue in queues
-        for priority, count in (queue.depth or {0: 0}).items()
+        for priority, count in {**_USUAL_DEPTH, **queue.depth}.items()
     )
     return [
         Family("workqueue_depth", "Items ready to be worked on, by priority.", "gauge", (*labels, "priority"), depth),
@@ -228,6 +238,13 @@ def controller_families(records: Iterable[ControllerRecord]) -> list[Family]:
             "Failures that were conflicts.",
             "counter",
             [c.conflicts for c in controllers],
+            "pyoperator",
+        ),
+        family(
+            "dead_letters_total",
+            "Keys given up after their retries.",
+            "counter",
+            [c.dead_letters for c in controllers],
             "pyoperator",
         ),
         family(
@@ -330,6 +347,18 @@ def cache_families(records: Iterable[InformerRecord]) -> list[Family]:
         family("reflector_lists_total", "Lists from the API server.", "counter", summed("lists")),
         family("reflector_watches_total", "Watches opened.", "counter", summed("watches")),
         family("reflector_relists_total", "Lists made because a watch could not go on.", "counter", summed("relists")),
+        family(
+            "own_write_waits_total",
+            "Reads that waited until the cache had seen an own write.",
+            "counter",
+            summed("own_write_waits"),
+        ),
+        family(
+            "own_write_timeouts_total",
+            "Of those, the ones that waited in vain.",
+            "counter",
+            summed("own_write_timeouts"),
+        ),
         family("cache_objects", "Objects in the cache.", "gauge", summed("objects")),
         family("cache_bytes", "Bytes of JSON that the cache holds.", "gauge", summed("bytes")),
         family("watch_age_seconds", "Time since the watch's last sign of life.", "gauge", ages),

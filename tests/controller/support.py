@@ -61,6 +61,8 @@ class FakeInformer:
         self.store = Store()
         self.failure = ""
         self.registrations: list[FakeRegistration] = []
+        self.freshened = 0
+        self.silent = 1  # watches without a sign of life
         self._synced = asyncio.Event()
         if synced:
             self._synced.set()
@@ -76,6 +78,10 @@ class FakeInformer:
 
     async def wait_synced(self) -> None:
         await self._synced.wait()
+
+    def freshen(self) -> int:
+        self.freshened += 1
+        return self.silent
 
     def status(self) -> FakeStatus:
         return FakeStatus(self.failure)
@@ -105,3 +111,31 @@ def make(reconciler: AnyReconciler, informer: FakeInformer | None = None, **opti
     """A controller for one kind on a fake informer."""
     watches = [Watch(InformerSource(informer), EnqueueForObject(), for_kind=True)] if informer is not None else []
     return Controller("test", reconciler, watches=watches, options=ControllerOptions(**options), random=Randomness(1))
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def settle() -> None:
+    """Let everything that is ready run, without letting time pass."""
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+class Running:
+    """Run a controller inside a block; cancel it at the end."""
+
+    def __init__(self, controller: Controller) -> None:
+        self.controller = controller
+
+    async def __aenter__(self) -> asyncio.Task[None]:
+        self.task = asyncio.ensure_future(self.controller.run())
+        await settle()
+        return self.task
+
+    async def __aexit__(self, *_: object) -> None:
+        self.task.cancel()
+        await asyncio.wait((self.task,))
+        if not self.task.cancelled() and (error := self.task.exception()) is not None:
+            raise error

@@ -33,7 +33,7 @@ class FakeCache:
         self.options: dict[Any, dict[str, Any]] = {}
         self.released: list[Any] = []
 
-    def informer(self, kind: Any, options: Any = None, **overrides: Any) -> FakeInformer:
+    def get_informer(self, kind: Any, options: Any = None, **overrides: Any) -> FakeInformer:
         self.options[kind] = overrides
         return self.informers.setdefault(kind, FakeInformer())
 

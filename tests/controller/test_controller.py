@@ -21,44 +21,15 @@ from pyoperator.controller import (
     InformerSource,
     Request,
     Result,
-    StuckReconcile,
     TerminalError,
     Watch,
     current_logger,
 )
 from pyoperator.objects import ObjectKey
-from tests.controller.support import FakeInformer, make
+from tests.controller.support import FakeInformer, Running, make, now, settle
 from tests.support import run_virtual
 
 A = Request("ns", "a")
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-async def settle() -> None:
-    """Let everything that is ready run, without letting time pass."""
-    for _ in range(30):
-        await asyncio.sleep(0)
-
-
-class Running:
-    """Run a controller inside a block; cancel it at the end."""
-
-    def __init__(self, controller: Controller) -> None:
-        self.controller = controller
-
-    async def __aenter__(self) -> asyncio.Task[None]:
-        self.task = asyncio.ensure_future(self.controller.run())
-        await settle()
-        return self.task
-
-    async def __aexit__(self, *_: object) -> None:
-        self.task.cancel()
-        await asyncio.wait((self.task,))
-        if not self.task.cancelled() and (error := self.task.exception()) is not None:
-            raise error
 
 
 def test_events_become_reconciles_and_nothing_is_reconciled_before_run() -> None:
@@ -462,23 +433,6 @@ def test_pause_and_resume() -> None:
     run_virtual(main)
 
 
-def test_stuck_reconciles_fail_the_check_and_show_in_the_status() -> None:
-    async def main() -> None:
-        async def reconcile(request: Request) -> None:
-            await asyncio.sleep(10_000)
-
-        controller = make(reconcile, FakeInformer("a"), stuck_after=60)
-        async with Running(controller):
-            controller.check_stuck()
-            await asyncio.sleep(61)
-            with pytest.raises(StuckReconcile, match="ns/a for 61 s"):
-                controller.check_stuck()
-            assert [found.request for found in controller.status().stuck] == [A]
-        controller.check_stuck()
-
-    run_virtual(main)
-
-
 def test_a_reconciles_log_lines_carry_its_context() -> None:
     async def main() -> None:
         async def reconcile(request: Request) -> None:
@@ -577,6 +531,38 @@ def test_sources_come_and_go_at_run_time() -> None:
         assert seen == ["late"]
         with pytest.raises(KeyError):
             controller.unwatch(source)
+
+    run_virtual(main)
+
+
+def test_sources_with_a_task_of_their_own_come_and_go_at_run_time() -> None:
+    async def main() -> None:
+        seen: list[str] = []
+        ended: list[float] = []
+
+        async def reconcile(request: Request) -> None:
+            seen.append(request.name)
+
+        async def poll(deliver: Any) -> None:
+            try:
+                while True:
+                    deliver(GenericEvent(ObjectKey("ns", f"at {now()}")))
+                    await asyncio.sleep(10)
+            finally:
+                ended.append(now())
+
+        controller = make(reconcile, FakeInformer())
+        source = FunctionSource(poll)
+        async with Running(controller) as run:
+            controller.watch(Watch(source, EnqueueForObject()))
+            await asyncio.sleep(15)
+            controller.unwatch(source)
+            await asyncio.sleep(15)
+            assert not run.done()
+            controller.watch(Watch(source, EnqueueForObject()))
+            await settle()
+        assert seen == ["at 0.0", "at 10.0", "at 30.0"]
+        assert ended == [15, 30]
 
     run_virtual(main)
 

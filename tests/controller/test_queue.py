@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pyoperator.controller import Backoff, QueueClosed, TokenBucket, WorkQueue
+from pyoperator.controller import Aging, Backoff, QueueClosed, TokenBucket, WorkQueue
 from tests.support import run_virtual
 
 
@@ -152,14 +152,12 @@ def test_start_of_leadership_forgets_backoffs_and_demotes_the_backlog() -> None:
     run_virtual(main)
 
 
-def test_retries_are_bounded_and_the_hook_is_told() -> None:
+def test_retries_are_bounded() -> None:
     async def main() -> None:
-        dead: list[str] = []
-        queue = WorkQueue[str](max_retries=2, on_dead_letter=dead.append)
+        queue = WorkQueue[str](max_retries=2)
         assert queue.add_rate_limited("a")
         assert queue.add_rate_limited("a")
         assert not queue.add_rate_limited("a")
-        assert dead == ["a"]
         assert queue.retries("a") == 0
         assert queue.statistics().dead_letters == 1
         assert queue.statistics().delayed == 0
@@ -182,10 +180,20 @@ def test_a_token_bucket_spreads_retries_of_all_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: Backoff(0, 1), lambda: Backoff(2, 1), lambda: TokenBucket(0, 1), lambda: TokenBucket(1, 0)]
+    "make",
+    [
+        lambda: Backoff(0, 1),
+        lambda: Backoff(2, 1),
+        lambda: TokenBucket(0, 1),
+        lambda: TokenBucket(1, 0),
+        lambda: Aging(after=-1),
+        lambda: Aging(every=1),
+        lambda: Aging(after=float("nan")),
+        lambda: WorkQueue[str]().limit(0),
+    ],
 )
 def test_senseless_limits_are_refused(make: object) -> None:
-    with pytest.raises(ValueError, match=r"got|needs"):
+    with pytest.raises(ValueError, match=r"got|needs|give"):
         make()  # type: ignore[operator]
 
 
@@ -248,8 +256,10 @@ def test_draining_hands_out_what_is_ready_and_waits_for_what_is_running() -> Non
         queue.add("a")
         queue.add("b")
         assert await queue.get() == "a"
-        queue.add("a")  # to run again, which the shutdown drops
+        queue.add("a")  # to run again, which had been accepted
+        queue.add("c", after=1)  # put off, which is dropped
         queue.shut_down(drain=True)
+        queue.add("d")
         assert await queue.get() == "b"
         with pytest.raises(QueueClosed):
             await queue.get()
@@ -257,10 +267,12 @@ def test_draining_hands_out_what_is_ready_and_waits_for_what_is_running() -> Non
         await asyncio.sleep(0)
         queue.done("a")
         await asyncio.sleep(0)
+        assert await queue.get() == "a"
         assert not idle.done()
         queue.done("b")
+        queue.done("a")
         await idle
-        assert len(queue) == 0
+        assert queue._entries == {}
 
     run_virtual(main)
 
@@ -302,7 +314,101 @@ def test_nothing_is_remembered_of_a_key_that_is_done() -> None:
         for _ in range(2000):
             queue.done(await queue.get())
         assert queue._entries == {}
-        assert queue._timers == []
-        assert len(queue._levels) == 1
+        assert queue._timers.heap == []
+        assert len(queue._levels._by_priority) == 1
+
+    run_virtual(main)
+
+
+def test_a_stream_of_important_keys_starves_nobody() -> None:
+    """Each taking takes a second and brings two more important keys; without aging the others would never come up."""
+
+    async def main() -> None:
+        queue = WorkQueue[str](aging=Aging(after=30, every=10))
+        queue.add("older", priority=-200)
+        await asyncio.sleep(0.5)
+        for number in range(5):
+            queue.add(f"old-{number}", priority=-100)
+        taken: list[tuple[float, str]] = []
+        for number in range(200):
+            queue.add(f"new-{number}")
+            queue.add(f"new-{number}-again")
+            item = await queue.get()
+            assert queue.priority(item) == (0 if item.startswith("new") else -200 if item == "older" else -100)
+            queue.done(item)
+            taken.append((now(), item))
+            await asyncio.sleep(1)
+        low = [place for place in taken if not place[1].startswith("new")]
+        # After 30 s, one in ten takings, the oldest first.
+        assert low == [(39.5, "older"), *((49.5 + 10 * number, f"old-{number}") for number in range(5))]
+        assert queue.statistics().depth == {0: 206}
+
+    run_virtual(main)
+
+
+def test_a_backlog_of_important_keys_that_are_older_still_starves_nobody() -> None:
+    async def main() -> None:
+        queue = WorkQueue[str](aging=Aging(after=30, every=10))
+        for number in range(1000):
+            queue.add(f"important-{number}", priority=5)
+        await asyncio.sleep(1)
+        queue.add("low")
+        await asyncio.sleep(60)
+        taken = [await queue.get() for _ in range(20)]
+        assert taken.index("low") < 10
+        assert [item for item in taken if item != "low"] == [f"important-{number}" for number in range(19)]
+
+    run_virtual(main)
+
+
+def test_without_aging_the_highest_always_goes_first() -> None:
+    async def main() -> None:
+        queue = WorkQueue[str](aging=None)
+        queue.add("old", priority=-100)
+        for number in range(500):
+            queue.add(f"new-{number}")
+            item = await queue.get()
+            assert item != "old"
+            queue.done(item)
+            await asyncio.sleep(60)
+
+    run_virtual(main)
+
+
+def test_levels_of_many_priorities_are_forgotten_though_a_higher_one_stays_busy() -> None:
+    async def main() -> None:
+        queue = WorkQueue[str](aging=None)
+        queue.add("busy", priority=10_000)
+        for priority in range(5000):
+            queue.add("a", priority=priority)  # raised again and again, it leaves an empty level behind each time
+        assert len(queue._levels._by_priority) < 100
+        assert len(queue._levels._order) == len(queue._levels._by_priority)
+        assert await take_all(queue) == ["busy", "a"]
+
+    run_virtual(main)
+
+
+def test_a_limit_drops_the_least_important_and_of_those_the_oldest() -> None:
+    async def main() -> None:
+        queue = WorkQueue[str]()
+        queue.add("running")
+        await queue.get()
+        for item in ("low-1", "low-2"):
+            queue.add(item, priority=-100)
+        assert queue.limit(4) == 0
+        for item in ("a", "b", "c"):
+            queue.add(item)
+        queue.add("running")  # in flight: not ready, not counted
+        assert queue.statistics().depth == {-100: 1, 0: 3}
+        queue.add("d", after=1)
+        await asyncio.sleep(1)
+        queue.add("e")
+        assert queue.statistics().dropped == 3
+        assert queue.limit(None) == 3
+        assert queue.limit(2) == 0
+        assert queue.limit(None) == 2
+        queue.done("running")
+        assert await take_all(queue) == ["d", "e", "running"]
+        assert queue._entries == {}
 
     run_virtual(main)

@@ -40,6 +40,7 @@ class Controller:
     panics: int = 3
     timeouts: int = 4
     conflicts: int = 5
+    dead_letters: int = 9
     event_errors: int = 6
     reconcile_time: Buckets = field(default_factory=Buckets)
     max_concurrent_reconciles: int = 7
@@ -54,6 +55,8 @@ class Informer:
     relists: int = 1
     objects: int = 10
     bytes: int = 1000
+    own_write_waits: int = 3
+    own_write_timeouts: int = 1
     sign_of_life_age: float | None = 1.5
 
 
@@ -69,6 +72,7 @@ def test_controllers() -> None:
         "controller_runtime_max_concurrent_reconciles",
         "controller_runtime_active_workers",
         "pyoperator_reconcile_conflicts_total",
+        "pyoperator_dead_letters_total",
         "pyoperator_event_errors_total",
     }
     total = families["controller_runtime_reconcile_total"]
@@ -97,7 +101,7 @@ def test_queues() -> None:
     assert depth.label_names == ("name", "controller", "priority")
     assert {sample.labels[2]: sample.value for sample in depth.samples} == {"0": 2, "-100": 5}
     empty = queue_families([Queue(depth={})])[0]
-    assert [(sample.labels[2], sample.value) for sample in empty.samples] == [("0", 0)]
+    assert [(sample.labels[2], sample.value) for sample in empty.samples] == [("-100", 0), ("0", 0)]
 
 
 def test_informers_of_one_kind_are_added_up() -> None:
@@ -110,3 +114,5 @@ def test_informers_of_one_kind_are_added_up() -> None:
     assert families["pyoperator_cache_bytes"].samples[0].value == 2000
     assert families["pyoperator_watch_age_seconds"].samples[0].value == 1.5
     assert families["pyoperator_reflector_relists_total"].samples[0].value == 2
+    assert families["pyoperator_own_write_waits_total"].samples[0].value == 6
+    assert families["pyoperator_own_write_timeouts_total"].samples[0].value == 2
