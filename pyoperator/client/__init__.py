@@ -6,7 +6,7 @@ first used, because an in-process test needs neither aiohttp nor a kubeconfig re
 
 from typing import TYPE_CHECKING, Any
 
-from pyoperator.client._client import Client, Key
+from pyoperator.client._client import Client
 from pyoperator.client._create_or_patch import OperationResult
 from pyoperator.client._errors import (
     AlreadyExists,
@@ -32,8 +32,19 @@ from pyoperator.client._errors import (
     ignore_not_found,
 )
 from pyoperator.client._gate import Gate, OpenGate, is_mutating
-from pyoperator.client._lists import ObjectList, Undecodable, Watch, WatchEvent, split_lines
-from pyoperator.client._options import DeleteOptions, FieldValidation, LabelSelector, ReadOptions, WriteOptions
+from pyoperator.client._impersonation import impersonation_headers
+from pyoperator.client._lists import ObjectList, Undecodable, Watch, WatchEvent
+from pyoperator.client._options import (
+    CollectionOptions,
+    DeleteOptions,
+    FieldValidation,
+    LabelSelector,
+    ListOptions,
+    PageOptions,
+    ReadOptions,
+    WatchOptions,
+    WriteOptions,
+)
 from pyoperator.client._patches import (
     ApplyPatch,
     JSONPatch,
@@ -43,8 +54,11 @@ from pyoperator.client._patches import (
     StrategicMergePatch,
     merge_patch_between,
 )
+from pyoperator.client._reader import Key
 from pyoperator.client._rest_mapper import NoKindMatch, RESTMapper, is_missing_kind
 from pyoperator.client._retry import RetryPolicy
+from pyoperator.client._splitting import LineSplitter, ListSplitter, MalformedStream
+from pyoperator.client._streams import ObjectStream
 from pyoperator.client._subresources import PodClient, Scale, ServiceAccountToken, SubresourceClient
 from pyoperator.client._transport import Query, Response, StreamResponse, Transport
 from pyoperator.client._wrappers import (
@@ -53,6 +67,7 @@ from pyoperator.client._wrappers import (
     FieldOwnerClient,
     FieldValidationClient,
     NamespacedClient,
+    signature_of,
 )
 
 if TYPE_CHECKING:
@@ -100,6 +115,7 @@ __all__ = [
     "BasicCredentials",
     "Client",
     "ClientCertificate",
+    "CollectionOptions",
     "Configuration",
     "ConfigurationError",
     "Conflict",
@@ -122,6 +138,10 @@ __all__ = [
     "Key",
     "LabelSelector",
     "LeadershipLost",
+    "LineSplitter",
+    "ListOptions",
+    "ListSplitter",
+    "MalformedStream",
     "MergePatch",
     "MethodNotAllowed",
     "NamespacedClient",
@@ -129,8 +149,10 @@ __all__ = [
     "NoKindMatch",
     "NotFound",
     "ObjectList",
+    "ObjectStream",
     "OpenGate",
     "OperationResult",
+    "PageOptions",
     "Patch",
     "PodClient",
     "Query",
@@ -159,15 +181,17 @@ __all__ = [
     "UnsupportedMediaType",
     "Watch",
     "WatchEvent",
+    "WatchOptions",
     "WriteOptions",
     "error_for",
     "ignore_not_found",
+    "impersonation_headers",
     "is_missing_kind",
     "is_mutating",
     "kubernetes_asyncio_codec",
     "kubernetes_asyncio_configuration",
     "merge_patch_between",
-    "split_lines",
+    "signature_of",
 ]
 
 

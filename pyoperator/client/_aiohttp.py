@@ -7,7 +7,7 @@ import contextlib
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -50,6 +50,8 @@ class AiohttpTransport:
     before its bytes are written; a mutating request is answered within min(timeout, what the gate allows). A 401 leads
     to one refresh of the credentials, shared by all requests that wait for it, and one more attempt. Nothing else is
     repeated here (that is RetryPolicy's); proxies come from the configuration, never from the environment.
+    ``announce`` says what of the configuration is logged at the first request: its warnings, with "all" also its
+    source; "nothing" is for the second transport of one configuration.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class AiohttpTransport:
         max_requests: int = 100,
         max_watches: int = 500,
         logger: Any = None,
+        announce: Literal["all", "warnings", "nothing"] = "warnings",
     ) -> None:
         self.configuration = configuration
         self.gate: Gate = gate if gate is not None else OpenGate()
@@ -69,6 +72,7 @@ class AiohttpTransport:
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._limits = (max_requests, max_watches)
         self._log: Any = logger if logger is not None else structlog.get_logger("pyoperator.client")
+        self._announce = announce
         self._tls = TLSContexts(configuration.trust)
         self._server = configuration.server.rstrip("/")
         url = URL(self._server)
@@ -225,13 +229,17 @@ class AiohttpTransport:
         merged["accept-encoding"] = "identity" if watch or self.configuration.disable_compression else "gzip"
         if body is not None:
             merged["content-type"] = "application/json"
-        merged.update(self.configuration.headers)
         if headers:
             merged.update((name.lower(), value) for name, value in headers.items())
         credentials = self.configuration.credentials
         authorization = await credentials.authorization()
         if authorization:
             merged["authorization"] = authorization
+        every: LooseHeaders = merged
+        if self.configuration.headers:  # these may repeat a name: impersonated groups
+            for name, _ in self.configuration.headers:
+                merged.pop(name.lower(), None)
+            every = [*merged.items(), *self.configuration.headers]
         context = self._tls.context(await credentials.certificate()) if self._secure else True
         url = self._server + quote(path, safe="/:@!$&'()*+,;=~")
         if query:
@@ -242,7 +250,7 @@ class AiohttpTransport:
                 method,
                 URL(url, encoded=True),
                 data=body,
-                headers=cast("LooseHeaders", merged),
+                headers=every,
                 ssl=context,
                 server_hostname=self.configuration.trust.server_name or None,
                 proxy=self.configuration.proxy_url or None,
@@ -257,7 +265,9 @@ class AiohttpTransport:
             raise TransportError("the transport is closed: it was used after aclose()", sent=False)
         if self._sessions is None:
             self._loop = loop
-            for warning in self.configuration.warnings:
+            if self._announce == "all":
+                self._log.info("talking to the API server", server=self._server, source=self.configuration.source)
+            for warning in self.configuration.warnings if self._announce != "nothing" else ():
                 self._log.warning(warning)
             self._sessions = (_session(self._limits[0]), _session(self._limits[1]))
         elif self._loop is not loop:

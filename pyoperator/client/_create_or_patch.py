@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Unpack
 
-    from pyoperator.client._client import Client
     from pyoperator.client._options import WriteOptions
+    from pyoperator.client._writer import Writer
     from pyoperator.objects import Metadata
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class OperationResult(enum.Enum):
 
 
 async def create_or_update(
-    client: Client, obj: T, mutate: Callable[[T], None], **options: Unpack[WriteOptions]
+    client: Writer, obj: T, mutate: Callable[[T], None], **options: Unpack[WriteOptions]
 ) -> tuple[T, OperationResult]:
     """See Client.create_or_update."""
     found = await _mutate_existing(client, obj, mutate, **options)
@@ -43,7 +43,7 @@ async def create_or_update(
 
 
 async def create_or_patch(
-    client: Client, obj: T, mutate: Callable[[T], None], **options: Unpack[WriteOptions]
+    client: Writer, obj: T, mutate: Callable[[T], None], **options: Unpack[WriteOptions]
 ) -> tuple[T, OperationResult]:
     """See Client.create_or_patch."""
     found = await _mutate_existing(client, obj, mutate, **options)
@@ -57,11 +57,14 @@ async def create_or_patch(
     read = before.get("metadata", {})
     patch = MergePatch(difference).with_optimistic_lock(read.get("resourceVersion", ""), read.get("uid", ""))
     patched = await client.patch(existing, metadata.key, patch, **options)
-    return patched, OperationResult.UPDATED
+    # A list that mutate builds anew lacks the server's defaults: sent at every turn, and no change to the server.
+    _, _, stored = await client._take_apart(patched)
+    unchanged = stored.resource_version == metadata.resource_version and not options.get("dry_run")
+    return patched, OperationResult.UNCHANGED if unchanged else OperationResult.UPDATED
 
 
 async def patch_from(
-    client: Client,
+    client: Writer,
     original: T,
     modified: T,
     *,
@@ -87,8 +90,30 @@ async def patch_from(
     return await client.patch(original, metadata.key, patch, subresource=subresource, **options)
 
 
+async def patch_status(
+    client: Writer,
+    obj: T,
+    mutate: Callable[[T], None],
+    *,
+    optimistic_lock: bool = True,
+    **options: Unpack[WriteOptions],
+) -> T:
+    """See Client.patch_status."""
+    codec = client.scheme.codec_for(obj)
+    changed = codec.decode(codec.encode(obj))  # the caller's object, perhaps a shared one, stays as it was read
+    mutate(changed)
+    before, after = _document(client, obj), _document(client, changed)
+    for document in (before, after):
+        document.pop("status", None)
+    if merge_patch_between(before, after) is not None:
+        raise ValueError(
+            "mutate changed more than the status: the status subresource takes nothing else; use patch_from"
+        )
+    return await patch_from(client, obj, changed, subresource="status", optimistic_lock=optimistic_lock, **options)
+
+
 async def _mutate_existing(
-    client: Client, obj: T, mutate: Callable[[T], None], **options: Unpack[WriteOptions]
+    client: Writer, obj: T, mutate: Callable[[T], None], **options: Unpack[WriteOptions]
 ) -> tuple[T, dict[str, Any], dict[str, Any]] | None:
     """Return the object of ``obj``'s key after ``mutate``, and its JSON before and after; None if there is none."""
     resource, _, wanted = await client._take_apart(obj)
@@ -109,7 +134,7 @@ async def _mutate_existing(
     return existing, before, _document(client, existing)
 
 
-async def _create(client: Client, obj: T, mutate: Callable[[T], None], **options: Unpack[WriteOptions]) -> T:
+async def _create(client: Writer, obj: T, mutate: Callable[[T], None], **options: Unpack[WriteOptions]) -> T:
     _, _, identity = await client._take_apart(obj)
     mutate(obj)
     _check_identity(identity, (await client._take_apart(obj))[2])
@@ -121,7 +146,7 @@ def _check_identity(before: Metadata, after: Metadata) -> None:
         raise ValueError(f"mutate changed the object's key from {before.key} to {after.key}: it must not")
 
 
-def _document(client: Client, obj: Any) -> dict[str, Any]:
+def _document(client: Writer, obj: Any) -> dict[str, Any]:
     encoded = client.scheme.codec_for(obj).encode(obj)
     return cast("dict[str, Any]", msgspec.json.decode(encoded))
 

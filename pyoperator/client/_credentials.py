@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakKeyDictionary
 
 from pyoperator.client._errors import TransportError
 from pyoperator.clock import SystemClock
@@ -45,6 +47,21 @@ class Credentials(Protocol):
         The caller sees to it that one refresh runs at a time.
         """
         ...
+
+
+class LockPerLoop:
+    """A lock for each event loop: one configuration serves the work's loop and the election's.
+
+    What it guards is replaced as a whole, so the loops need not exclude each other; and a work loop that stalls while
+    it holds its lock must not hold up the renewal of the lease.
+    """
+
+    def __init__(self) -> None:
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+    def lock(self) -> asyncio.Lock:
+        """Return the running loop's lock."""
+        return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 class RotatingFile:
@@ -108,7 +125,7 @@ class CertificateFiles:
         return ClientCertificate(self.certificate.read(now=now), self.key.read(now=now))
 
 
-class _WithCertificate:
+class WithCertificate:
     """What all credentials share: an optional client certificate besides the header."""
 
     def __init__(self, certificates: CertificateSource | None = None) -> None:
@@ -134,7 +151,7 @@ class _WithCertificate:
         return f"{type(self).__name__}(<redacted>)"
 
 
-class NoCredentials(_WithCertificate):
+class NoCredentials(WithCertificate):
     """No header: anonymous, or known by a client certificate."""
 
     async def authorization(self) -> str:
@@ -144,7 +161,7 @@ class NoCredentials(_WithCertificate):
         return self._renewed_certificate()
 
 
-class TokenCredentials(_WithCertificate):
+class TokenCredentials(WithCertificate):
     """A fixed bearer token."""
 
     def __init__(self, token: str, certificates: CertificateSource | None = None) -> None:
@@ -158,7 +175,7 @@ class TokenCredentials(_WithCertificate):
         return self._renewed_certificate()
 
 
-class TokenFileCredentials(_WithCertificate):
+class TokenFileCredentials(WithCertificate):
     """A bearer token in a file that others rotate: a service account's, above all."""
 
     def __init__(
@@ -188,7 +205,7 @@ class _NameAndPassword:
     password: str = field(repr=False)
 
 
-class BasicCredentials(_WithCertificate):
+class BasicCredentials(WithCertificate):
     """A user name and a password."""
 
     def __init__(self, username: str, password: str, certificates: CertificateSource | None = None) -> None:

@@ -6,11 +6,10 @@ import asyncio
 import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import msgspec
 
-from pyoperator.client._credentials import ClientCertificate
+from pyoperator.client._credentials import ClientCertificate, LockPerLoop
 from pyoperator.client._errors import TransportError
 from pyoperator.clock import SystemClock
 from pyoperator.objects import parse_time
@@ -69,16 +68,15 @@ class _Answer:
 class ExecCredentials:
     """Run the plugin when a credential is needed, and keep its answer until it expires or is refused.
 
-    One configuration serves the work's loop and the election's, so this is used from two threads: the answer is shared,
-    the lock is not. A work loop that stalls while its plugin runs must not hold up the renewal of the lease.
+    As client-go does: one run serves all who wait, and an answer without an expiry is kept until a 401.
     """
 
     def __init__(self, plugin: ExecPlugin, *, clock: Clock | None = None) -> None:
         self._plugin = plugin
         self._clock: Clock = clock if clock is not None else SystemClock()
-        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._locks = LockPerLoop()
         self._answer: _Answer | None = None
-        self.runs = 0
+        self.runs: int = 0
 
     async def authorization(self) -> str:
         answer = await self._ensure()
@@ -102,7 +100,7 @@ class ExecCredentials:
         answer = self._valid()
         if answer is not None:
             return answer
-        async with self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        async with self._locks.lock():
             answer = self._valid()
             if answer is None:
                 answer = self._answer = self._read(await self._run())
@@ -166,7 +164,11 @@ class ExecCredentials:
                 sent=False,
             )
         status = answer.status
-        if status is None or not (status.token or (status.client_certificate_data and status.client_key_data)):
+        if (
+            status is None
+            or bool(status.client_certificate_data) != bool(status.client_key_data)
+            or not (status.token or status.client_certificate_data)
+        ):
             raise TransportError(
                 f"the credential plugin {command!r} gave neither a token nor a certificate with its key", sent=False
             )

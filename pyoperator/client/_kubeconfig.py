@@ -21,6 +21,7 @@ from pyoperator.client._credentials import (
     TokenFileCredentials,
 )
 from pyoperator.client._exec_plugin import ExecCredentials, ExecPlugin, cluster_description
+from pyoperator.client._impersonation import impersonation_headers
 from pyoperator.client._tls import ServerTrust
 
 if TYPE_CHECKING:
@@ -220,16 +221,21 @@ def _configuration(
 
 
 def _impersonation(user: Entry) -> tuple[tuple[str, str], ...]:
-    headers: list[tuple[str, str]] = []
-    if user.text("as"):
-        headers.append(("impersonate-user", user.text("as")))
-    if user.text("as-uid"):
-        headers.append(("impersonate-uid", user.text("as-uid")))
     groups = user.content.get("as-groups") or []
-    if len(groups) > 1:
-        raise ConfigurationError(f"{user}: as-groups with several groups is not supported; name one")
-    headers.extend(("impersonate-group", str(group)) for group in groups)
-    return tuple(headers)
+    extra = user.content.get("as-user-extra") or {}
+    if not isinstance(groups, list) or not isinstance(extra, dict):
+        raise ConfigurationError(f"{user}: as-groups must be a list, and as-user-extra lists by name; correct them")
+    try:
+        return impersonation_headers(
+            user.text("as"),
+            uid=user.text("as-uid"),
+            groups=[str(group) for group in groups],
+            extra={str(name): [str(value) for value in values or ()] for name, values in extra.items()},
+        )
+    except ValueError:
+        raise ConfigurationError(
+            f"{user}: as-uid, as-groups and as-user-extra need a user to impersonate; add as, or remove them"
+        ) from None
 
 
 def _certificates(user: Entry, clock: Clock) -> CertificateSource | None:
@@ -256,8 +262,6 @@ def _credentials(
     ca_data: bytes | None,
 ) -> Credentials:
     certificates = _certificates(user, clock)
-    if user.content.get("exec"):
-        return ExecCredentials(_plugin(cluster, user, environ, ca_data), clock=clock)
     token_file = user.readable("tokenFile", clock)
     if token_file is not None:
         return TokenFileCredentials(token_file.path, clock=clock, certificates=certificates)
@@ -265,11 +269,36 @@ def _credentials(
         return TokenCredentials(user.text("token"), certificates)
     if user.text("username"):
         return BasicCredentials(user.text("username"), user.text("password"), certificates)
+    if certificates is not None:
+        return NoCredentials(certificates)
+    # As with kubectl: a plugin is asked only if the file holds nothing that could be used as it is.
+    if user.content.get("exec"):
+        return ExecCredentials(_plugin(cluster, user, environ, ca_data), clock=clock)
     if user.content.get("auth-provider"):
+        return _auth_provider(context, cluster, user, clock)
+    return NoCredentials()
+
+
+def _auth_provider(context: Entry, cluster: Entry, user: Entry, clock: Clock) -> Credentials:
+    provider = user.content["auth-provider"]
+    settings = provider.get("config") or {} if isinstance(provider, dict) else None
+    if not isinstance(settings, dict) or not provider.get("name"):
+        raise ConfigurationError(f"{user}: auth-provider needs a name and a config; use an exec plugin instead")
+    if provider["name"] != "oidc":
         from pyoperator.client._kubernetes_asyncio import legacy_credentials
 
         return legacy_credentials(context.name, context.content, cluster.content, user.content, user.directory)
-    return NoCredentials(certificates)
+    from pyoperator.client._oidc import OIDCCredentials, OIDCProvider
+
+    config = Entry(user.name, settings, user.directory, user.what)
+    if not config.text("idp-issuer-url").startswith(("https://", "http://")):
+        raise ConfigurationError(f"{user}: the auth-provider oidc has no idp-issuer-url; name the provider's address")
+    ca_data = config.data("idp-certificate-authority-data")
+    trust = ServerTrust(
+        ca_data=ca_data, ca_file=None if ca_data else config.readable("idp-certificate-authority", clock)
+    )
+    oidc = OIDCProvider(config.text("idp-issuer-url"), config.text("client-id"), config.text("client-secret"), trust)
+    return OIDCCredentials(oidc, config.text("id-token"), config.text("refresh-token"), clock=clock)
 
 
 def _plugin(cluster: Entry, user: Entry, environ: Mapping[str, str], ca_data: bytes | None) -> ExecPlugin:

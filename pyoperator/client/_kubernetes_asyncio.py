@@ -5,6 +5,7 @@ Importing any part of that library loads all of its models; an operator that doe
 
 from __future__ import annotations
 
+import copy
 import datetime
 import re
 from pathlib import Path
@@ -103,12 +104,12 @@ class AdaptedCredentials:
 def legacy_credentials(
     name: str, context: Mapping[str, Any], cluster: Mapping[str, Any], user: Mapping[str, Any], directory: Path
 ) -> LegacyCredentials:
-    """Return credentials for a kubeconfig user with an ``auth-provider`` (gcp, oidc), which only the library reads."""
+    """Return credentials for a kubeconfig user with an ``auth-provider`` that only the library reads: gcp."""
     document = {
         "current-context": name,
         "contexts": [{"name": name, "context": {**context, "cluster": "cluster", "user": "user"}}],
         "clusters": [{"name": "cluster", "cluster": dict(cluster)}],
-        "users": [{"name": "user", "user": dict(user)}],
+        "users": [{"name": "user", "user": copy.deepcopy(dict(user))}],
     }
     return LegacyCredentials(document, directory)
 
@@ -130,6 +131,9 @@ class LegacyCredentials:
         return None
 
     async def refresh(self) -> bool:
+        # The loader writes what it got into the settings, and would give it out again until it expires.
+        settings = self._document["users"][0]["user"]["auth-provider"].get("config") or {}
+        settings.pop("access-token", None)
         before, self._token = self._token, await self._load()
         return self._token != before
 

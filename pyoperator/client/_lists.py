@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 import msgspec
 
 from pyoperator.client._errors import TransportError, error_for
+from pyoperator.client._splitting import LineSplitter, MalformedStream
 from pyoperator.objects import DecodeError, ObjectKey, partial_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -112,18 +113,14 @@ class _RawEvent(msgspec.Struct):
 _event_decoder = msgspec.json.Decoder(_RawEvent)
 
 
-async def split_lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    """Cut a stream into its lines; a last line without its end is an interrupted one and is dropped."""
-    rest = bytearray()
-    async for chunk in chunks:
-        rest += chunk
-        if b"\n" not in chunk:
-            continue
-        *lines, tail = rest.split(b"\n")
-        rest = tail
-        for line in lines:
-            if line.strip():
-                yield bytes(line)
+def _read_events(lines: LineSplitter, chunk: bytes, what: str) -> Iterator[_RawEvent]:
+    try:
+        for line in lines.feed(chunk):
+            yield _event_decoder.decode(line)
+    except MalformedStream as error:
+        raise TransportError(f"{what}: {error}") from error
+    except msgspec.DecodeError as error:
+        raise TransportError(f"{what}: not a watch event: {error}") from error
 
 
 class Watch(Generic[T]):
@@ -155,16 +152,15 @@ class Watch(Generic[T]):
                     path=path,
                     retry_after=response.headers.get("retry-after"),
                 )
-            async for line in split_lines(response.chunks()):
-                try:
-                    event = _event_decoder.decode(line)
-                except msgspec.DecodeError as error:
-                    raise TransportError(f"{method} {path}: not a watch event: {error}") from error
-                if event.type == "ERROR":
-                    status: dict[str, Any] = msgspec.json.decode(event.object)
-                    raise error_for(int(status.get("code") or 500), status, method=method, path=path)
-                if event.type in {"ADDED", "MODIFIED", "DELETED"}:
-                    yield WatchEvent(cast("WatchEventType", event.type), codec.decode(bytes(event.object)))
+            # A last line without its end is an interrupted one, and is dropped.
+            lines = LineSplitter()
+            async for chunk in response.chunks():
+                for event in _read_events(lines, chunk, f"{method} {path}"):
+                    if event.type == "ERROR":
+                        status: dict[str, Any] = msgspec.json.decode(event.object)
+                        raise error_for(int(status.get("code") or 500), status, method=method, path=path)
+                    if event.type in {"ADDED", "MODIFIED", "DELETED"}:
+                        yield WatchEvent(cast("WatchEventType", event.type), codec.decode(bytes(event.object)))
 
     def __aiter__(self) -> Watch[T]:
         return self

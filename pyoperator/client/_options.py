@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,41 @@ class ReadOptions(TypedDict, total=False):
     """``timeout``: seconds for the whole request, retries included (default 30)."""
 
     timeout: float
+
+
+class CollectionOptions(ReadOptions, total=False):
+    """Which objects of a collection: those of one namespace ("": of all) that match both selectors."""
+
+    namespace: str
+    label_selector: LabelSelector
+    field_selector: str
+
+
+class ListOptions(CollectionOptions, total=False):
+    """Options of a list: at most ``limit`` objects, from where ``continue_`` says, of which version."""
+
+    limit: int
+    continue_: str
+    resource_version: str
+    resource_version_match: str
+
+
+class PageOptions(CollectionOptions, total=False):
+    """Options of a list that is read in pages; ``timeout`` is per page."""
+
+    page_size: int
+
+
+class WatchOptions(TypedDict, total=False):
+    """Options of a watch: what of the collection, since which version, and when to give up (seconds)."""
+
+    namespace: str
+    label_selector: LabelSelector
+    field_selector: str
+    resource_version: str
+    timeout_seconds: int | None
+    idle_timeout: float | None
+    connect_timeout: float
 
 
 class WriteOptions(TypedDict, total=False):
@@ -40,8 +75,29 @@ class DeleteOptions(TypedDict, total=False):
     timeout: float
 
 
+def check_options(options: Mapping[str, Any], kind: Any) -> None:
+    """Raise TypeError for an option that ``kind`` (one of the typed dicts here) does not have.
+
+    A type checker sees a misspelled option. At run time it would be ignored, and a dry run would be none.
+    """
+    unknown = options.keys() - kind.__optional_keys__
+    if unknown:
+        known = ", ".join(sorted(kind.__optional_keys__))
+        raise TypeError(f"unknown option {', '.join(sorted(unknown))}: there are {known}")
+
+
+def timeout_of(options: ReadOptions, default: float) -> float:
+    """Return the timeout of a read; raises TypeError for any other option."""
+    if not options:
+        return default
+    check_options(options, ReadOptions)
+    return options["timeout"]
+
+
 def write_query(options: WriteOptions, field_manager: str) -> list[tuple[str, str]]:
-    """Render the options of a write; ``field_manager`` is the client's default."""
+    """Render the options of a write; ``field_manager`` is the client's default. Raises TypeError for unknown ones."""
+    if options:
+        check_options(options, WriteOptions)
     query: list[tuple[str, str]] = []
     if options.get("dry_run"):
         query.append(("dryRun", "All"))

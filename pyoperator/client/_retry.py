@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pyoperator.client._errors import ApiError, TransportError, error_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from pyoperator.client._transport import Query, Response, Transport
     from pyoperator.clock import Randomness
@@ -48,6 +48,23 @@ class RetryPolicy:
         random: Randomness,
     ) -> Response:
         """Send until there is a success or a final failure; raises ApiError, TransportError, LeadershipLost."""
+
+        def attempt(left: float) -> Awaitable[Response]:
+            return transport.request(method, path, query=query, body=body, headers=headers, timeout=left)
+
+        return await self.run(attempt, method=method, path=path, timeout=timeout, repeatable=repeatable, random=random)
+
+    async def run(
+        self,
+        attempt: Callable[[float], Awaitable[Response]],
+        *,
+        method: str,
+        path: str,
+        timeout: float,
+        repeatable: bool,
+        random: Randomness,
+    ) -> Response:
+        """Repeat ``attempt(seconds left)`` as ``send`` does; for what is not one plain request."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         sendings = 0
@@ -56,9 +73,7 @@ class RetryPolicy:
             delay = random.jitter(min(self.first_delay * 2 ** (sendings - 1), self.longest_delay), 0.5)
             failure: ApiError | TransportError
             try:
-                response = await transport.request(
-                    method, path, query=query, body=body, headers=headers, timeout=deadline - loop.time()
-                )
+                response = await attempt(deadline - loop.time())
             except TransportError as error:
                 if not repeatable:
                     raise

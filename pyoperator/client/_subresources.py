@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Unpack
 
-    from pyoperator.client._client import Client, Key
+    from pyoperator.client._client import Client
     from pyoperator.client._options import DeleteOptions, ReadOptions, WriteOptions
     from pyoperator.client._patches import Patch
+    from pyoperator.client._reader import Key
     from pyoperator.objects import Unstructured
 
 T = TypeVar("T")

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pyoperator.client._client import Client
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
+    from typing import Unpack
 
-    from pyoperator.client._client import Key
     from pyoperator.client._lists import ObjectList, Watch
     from pyoperator.client._options import DeleteOptions, FieldValidation, LabelSelector, WriteOptions
     from pyoperator.client._patches import Patch
+    from pyoperator.client._reader import Key
+    from pyoperator.client._streams import ObjectStream
     from pyoperator.client._transport import Query
+
+T = TypeVar("T")
+Declared = TypeVar("Declared")
+
+
+def signature_of(declared: Declared) -> Callable[[Callable[..., Any]], Declared]:
+    """Give a method the type of another one, all of its overloads, without repeating them.
+
+    For clients over clients: ``@signature_of(Client.get)`` above a ``get`` that takes and returns Any keeps
+    ``client.get(Postgres, key)`` a Postgres. Nothing happens at run time.
+    """
+
+    def declare(method: Callable[..., Any]) -> Declared:
+        return cast("Declared", method)
+
+    return declare
 
 
 class DelegatingClient(Client):
@@ -51,37 +69,51 @@ class DelegatingClient(Client):
     async def _full_key(self, kind: Any, key: Key | None) -> Key | None:
         return None if key is None else self.complete_key(await self.resource(kind), key)
 
-    # The overloads of Client describe these; repeating them here would say nothing new.
-
+    @signature_of(Client.get)
     async def get(self, kind: Any, key: Key, **options: Any) -> Any:
         return await self.inner.get(kind, self.complete_key(await self.resource(kind), key), **options)
 
+    @signature_of(Client.list)
     async def list(self, kind: Any, *, namespace: str = "", **options: Any) -> ObjectList[Any]:
         found: ObjectList[Any] = await self.inner.list(kind, namespace=self._namespace(namespace), **options)
         return found
 
+    @signature_of(Client.pages)
     def pages(self, kind: Any, *, namespace: str = "", **options: Any) -> AsyncGenerator[ObjectList[Any]]:
         return self.inner.pages(kind, namespace=self._namespace(namespace), **options)
 
+    @signature_of(Client.stream)
+    def stream(self, kind: Any, *, namespace: str = "", **options: Any) -> ObjectStream[Any]:
+        return self.inner.stream(kind, namespace=self._namespace(namespace), **options)
+
+    @signature_of(Client.watch)
     def watch(self, kind: Any, *, namespace: str = "", **options: Any) -> Watch[Any]:
         return self.inner.watch(kind, namespace=self._namespace(namespace), **options)
 
-    async def create(self, obj: Any, *, namespace: str = "", **options: Any) -> Any:
-        return await self.inner.create(obj, namespace=namespace, **self._write(options))  # type: ignore[arg-type]
+    async def create(self, obj: T, *, namespace: str = "", **options: Unpack[WriteOptions]) -> T:
+        return await self.inner.create(obj, namespace=namespace, **self._write(options))
 
-    async def update(self, obj: Any, *, subresource: str = "", **options: Any) -> Any:
-        return await self.inner.update(obj, subresource=subresource, **self._write(options))  # type: ignore[arg-type]
+    async def update(self, obj: T, *, subresource: str = "", **options: Unpack[WriteOptions]) -> T:
+        return await self.inner.update(obj, subresource=subresource, **self._write(options))
 
-    async def patch(self, kind: Any, key: Key | None, patch: Patch, *, subresource: str = "", **options: Any) -> Any:
+    @signature_of(Client.patch)
+    async def patch(
+        self, kind: Any, key: Key | None, patch: Patch, *, subresource: str = "", **options: Unpack[WriteOptions]
+    ) -> Any:
         full = await self._full_key(kind, key)
-        return await self.inner.patch(kind, full, patch, subresource=subresource, **self._write(options))  # type: ignore[arg-type]
+        return await self.inner.patch(kind, full, patch, subresource=subresource, **self._write(options))
 
     async def delete(
-        self, kind: Any, key: Key | None = None, *, uid: str = "", resource_version: str = "", **options: Any
+        self,
+        kind: Any,
+        key: Key | None = None,
+        *,
+        uid: str = "",
+        resource_version: str = "",
+        **options: Unpack[DeleteOptions],
     ) -> None:
         full = await self._full_key(kind, key)
-        deletion = self._deletion(options)  # type: ignore[arg-type]
-        await self.inner.delete(kind, full, uid=uid, resource_version=resource_version, **deletion)
+        await self.inner.delete(kind, full, uid=uid, resource_version=resource_version, **self._deletion(options))
 
     async def delete_all_of(
         self,
@@ -90,15 +122,14 @@ class DelegatingClient(Client):
         namespace: str = "",
         label_selector: LabelSelector = "",
         field_selector: str = "",
-        **options: Any,
+        **options: Unpack[DeleteOptions],
     ) -> None:
-        deletion = self._deletion(options)  # type: ignore[arg-type]
         await self.inner.delete_all_of(
             kind,
             namespace=self._namespace(namespace) or self.namespace,
             label_selector=label_selector,
             field_selector=field_selector,
-            **deletion,
+            **self._deletion(options),
         )
 
     def __repr__(self) -> str:
@@ -154,12 +185,12 @@ class NamespacedClient(DelegatingClient):
     def _namespace_for(self, resource: Any, namespace: str, name: str) -> str:
         return self._namespace(namespace) if resource.namespaced else ""
 
-    async def create(self, obj: Any, *, namespace: str = "", **options: Any) -> Any:
+    async def create(self, obj: T, *, namespace: str = "", **options: Unpack[WriteOptions]) -> T:
         resource, _, metadata = await self._take_apart(obj)
         chosen = self._namespace_for(resource, metadata.namespace or namespace, metadata.name)
         return await super().create(obj, namespace=chosen, **options)
 
-    async def update(self, obj: Any, *, subresource: str = "", **options: Any) -> Any:
+    async def update(self, obj: T, *, subresource: str = "", **options: Unpack[WriteOptions]) -> T:
         resource, _, metadata = await self._take_apart(obj)
         self.complete_key(resource, metadata.key)
         return await super().update(obj, subresource=subresource, **options)

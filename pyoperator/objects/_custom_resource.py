@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Model(BaseModel):
     """Base of everything inside a custom resource: camelCase on the wire, snake_case in Python, unknown fields kept."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="allow", serialize_by_alias=True, protected_namespaces=()
     )
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping  # msgspec resolves the annotations of Metadata
+from typing import Any, NamedTuple
 
 import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class ObjectKey(NamedTuple):
@@ -15,6 +13,14 @@ class ObjectKey(NamedTuple):
 
     namespace: str
     name: str
+
+    @classmethod
+    def of(cls, key: ObjectKey | tuple[str, str] | str) -> ObjectKey:
+        """Read any form of a key: (namespace, name), ``"namespace/name"``, or ``"name"`` (namespace left empty)."""
+        if isinstance(key, str):
+            namespace, _, name = key.rpartition("/")
+            return cls(namespace, name)
+        return cls(*key)
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
@@ -39,8 +45,8 @@ class Metadata(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     uid: str = ""
     resource_version: str = ""
     generation: int = 0
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
     owner_references: tuple[OwnerReference, ...] = ()
     finalizers: tuple[str, ...] = ()
     creation_timestamp: str | None = None

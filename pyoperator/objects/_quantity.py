@@ -45,7 +45,7 @@ class Quantity:
                 f"{self.text!r} is not a quantity: write a number with an optional suffix, as in 500m, 2, 1Gi"
             )
         number, exponent, suffix = match.groups()
-        self.value = Decimal(number) * (Decimal(10) ** int(exponent) if exponent else _SUFFIXES[suffix or ""])
+        self.value: Decimal = Decimal(number) * (Decimal(10) ** int(exponent) if exponent else _SUFFIXES[suffix or ""])
 
     def __eq__(self, other: object) -> bool:
         return self.value == other.value if isinstance(other, Quantity) else NotImplemented

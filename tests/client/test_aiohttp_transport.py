@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
-import ipaddress
-import ssl
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +9,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from pyoperator.client import (
     AiohttpTransport,
     Client,
     Configuration,
     LeadershipLost,
-    ServerTrust,
     TokenCredentials,
     TransportError,
 )
@@ -31,7 +23,6 @@ from pyoperator.objects import GroupVersionKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -170,7 +161,8 @@ class TestGate:
         server.handler = handler
         async with contextlib.aclosing(server.transport(gate=SwitchGate(bound=0.05))) as transport:
             with pytest.raises(TransportError, match="validity") as caught:
-                await transport.request("PUT", "/x", body=b"{}", timeout=30)
+                async with asyncio.timeout(20):  # the gate's bound, not the request's own timeout, must end it
+                    await transport.request("PUT", "/x", body=b"{}", timeout=30)
         stuck.set()
         assert caught.value.sent
 
@@ -330,6 +322,51 @@ def open_connections(transport: AiohttpTransport) -> int:
     )
 
 
+async def test_watches_have_their_own_bound_and_starve_no_request(server: Fixture) -> None:
+    """Of three watches with room for two the third waits, no longer than its timeout, and requests pass by it."""
+    release = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path != "/watch":
+            return web.Response()
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await release.wait()
+        return response
+
+    server.handler = handler
+    async with contextlib.AsyncExitStack() as stack:
+        transport = await stack.enter_async_context(
+            contextlib.aclosing(server.transport(max_requests=1, max_watches=2))
+        )
+        for _ in range(2):
+            await stack.enter_async_context(transport.stream("GET", "/watch"))
+        with pytest.raises(TransportError, match="no answer within") as caught:
+            await stack.enter_async_context(transport.stream("GET", "/watch", connect_timeout=0.1))
+        assert not caught.value.sent
+        answers = await asyncio.gather(*(transport.request("GET", f"/{number}") for number in range(5)))
+        assert [answer.status for answer in answers] == [200] * 5
+        release.set()
+    assert sum(request.path == "/watch" for request in server.seen) == 2
+
+
+async def test_requests_are_bounded(server: Fixture) -> None:
+    busy = most = 0
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal busy, most
+        busy += 1
+        most = max(most, busy)
+        await asyncio.sleep(0.001)
+        busy -= 1
+        return web.Response()
+
+    server.handler = handler
+    async with contextlib.aclosing(server.transport(max_requests=3)) as transport:
+        await asyncio.gather(*(transport.request("GET", "/x") for _ in range(30)))
+    assert most == 3
+
+
 class TestCancellation:
     async def test_a_cancelled_request_gives_its_connection_back(self, server: Fixture) -> None:
         arrived = asyncio.Event()
@@ -430,6 +467,10 @@ async def test_timeouts_and_closing(server: Fixture) -> None:
 class Recorder:
     def __init__(self) -> None:
         self.lines: list[tuple[str, dict[str, Any]]] = []
+        self.told: list[tuple[str, dict[str, Any]]] = []
+
+    def info(self, event: str, **fields: Any) -> None:
+        self.told.append((event, fields))
 
     def warning(self, event: str, **fields: Any) -> None:
         self.lines.append((event, fields))
@@ -445,6 +486,19 @@ async def test_server_warnings_are_logged_once_each(server: Fixture) -> None:
         for _ in range(3):
             await transport.request("GET", "/x")
     assert [fields["warning"] for _, fields in log.lines] == ["v1beta1 is deprecated", 'unknown field "x"']
+
+
+async def test_where_the_configuration_came_from_is_logged_once(server: Fixture) -> None:
+    configuration = Configuration(server.url, source="a test", warnings=("beware",))
+    for announce in ("all", "warnings", "nothing"):
+        log = Recorder()
+        transport = server.transport(configuration=configuration, logger=log, announce=announce)
+        async with contextlib.aclosing(transport):
+            for _ in range(2):
+                await transport.request("GET", "/x")
+        fields = {"server": server.url, "source": "a test"}
+        assert log.told == ([("talking to the API server", fields)] if announce == "all" else [])
+        assert [event for event, _ in log.lines] == ([] if announce == "nothing" else ["beware"])
 
 
 async def test_redirects_are_not_followed(server: Fixture) -> None:
@@ -463,69 +517,6 @@ async def test_proxies_come_from_the_configuration_only(server: Fixture, monkeyp
     proxied = Configuration("http://api.invalid", proxy_url=server.url)
     async with contextlib.aclosing(server.transport(configuration=proxied)) as transport:
         assert (await transport.request("GET", "/x")).status == 200
-
-
-def authority(names: list[x509.GeneralName]) -> tuple[bytes, bytes]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=36500))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-class TestTLS:
-    @contextlib.asynccontextmanager
-    async def serve(self, tmp_path: Path, names: list[x509.GeneralName]) -> AsyncIterator[tuple[str, bytes]]:
-        certificate, key = authority(names)
-        (tmp_path / "crt").write_bytes(certificate)
-        (tmp_path / "key").write_bytes(key)
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(tmp_path / "crt", tmp_path / "key")
-        app = web.Application()
-
-        async def ok(request: web.Request) -> web.Response:
-            return web.Response(text="ok")
-
-        app.router.add_get("/x", ok)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
-        await site.start()
-        try:
-            yield f"https://127.0.0.1:{runner.addresses[0][1]}", certificate
-        finally:
-            await runner.cleanup()
-
-    async def test_the_servers_certificate_is_checked(self, tmp_path: Path) -> None:
-        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        async with self.serve(tmp_path, [address]) as (url, ca):
-            trusted = AiohttpTransport(Configuration(url, trust=ServerTrust(ca_data=ca)))
-            async with contextlib.aclosing(trusted):
-                assert (await trusted.request("GET", "/x")).status == 200
-            unknown = AiohttpTransport(Configuration(url))
-            async with contextlib.aclosing(unknown):
-                with pytest.raises(TransportError, match="TLS failed"):
-                    await unknown.request("GET", "/x")
-
-    async def test_server_name_and_insecure(self, tmp_path: Path) -> None:
-        async with self.serve(tmp_path, [x509.DNSName("api.internal")]) as (url, ca):
-            for trust in (ServerTrust(ca_data=ca, server_name="api.internal"), ServerTrust(insecure=True)):
-                transport = AiohttpTransport(Configuration(url, TokenCredentials("t"), trust))
-                async with contextlib.aclosing(transport):
-                    assert (await transport.request("GET", "/x")).status == 200
 
 
 @pytest.mark.parametrize("server_url", ["https://example.invalid:6443", "http://example.invalid:6443"])

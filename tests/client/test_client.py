@@ -227,6 +227,70 @@ async def test_patch_status_sends_status_only() -> None:
     assert len(transport.sent) == 1
 
 
+class TestPatchStatus:
+    async def test_one_step_from_an_object_that_stays_as_it_was(self) -> None:
+        read = Unstructured({**config_map(), "status": {"phase": "A"}})
+        client, transport = client_of(answer({**config_map("8"), "status": {"phase": "B"}}))
+        stored = await client.patch_status(read, lambda obj: obj["status"].update(phase="B"))
+        assert stored.metadata["resourceVersion"] == "8"
+        assert read["status"] == {"phase": "A"}
+        assert transport.sent[0].path.endswith("/settings/status")
+        assert transport.sent[0].body == {
+            "status": {"phase": "B"},
+            "metadata": {"resourceVersion": "7", "uid": "u1"},
+        }
+
+    async def test_one_step_from_a_key(self) -> None:
+        client, transport = client_of(answer(config_map()), answer(config_map("8")))
+        await client.patch_status(CONFIG_MAP, KEY, lambda obj: obj.update(status={"phase": "B"}), timeout=3)
+        assert [f"{sent.method} {sent.path.rpartition('/')[2]}" for sent in transport.sent] == [
+            "GET settings",
+            "PATCH status",
+        ]
+        assert all(sent.timeout <= 3 for sent in transport.sent)
+
+    async def test_nothing_is_sent_for_no_difference(self) -> None:
+        read = Unstructured({**config_map(), "status": {"phase": "A"}})
+        client, transport = client_of()
+        same = await client.patch_status(read, lambda obj: obj["status"].update(phase="A"))
+        assert same == read
+        assert transport.sent == []
+
+    async def test_more_than_the_status_is_refused(self) -> None:
+        client, _ = client_of()
+        with pytest.raises(ValueError, match="more than the status"):
+            await client.patch_status(Unstructured(config_map(a="1")), lambda obj: obj["data"].update(a="2"))
+
+
+async def test_a_patch_that_changed_nothing_is_no_update() -> None:
+    """A list without the server's defaults differs from what is stored, but not to the server."""
+    client, _ = client_of(answer(config_map("7", a="1")), answer(config_map("7", a="1")))
+    _, result = await client.create_or_patch(CONFIG_MAP, KEY, lambda obj: obj["data"].update(a="2"))
+    assert result is OperationResult.UNCHANGED
+
+
+async def test_misspelled_options_are_errors_at_run_time_too() -> None:
+    """What is ignored would be no dry run, no timeout, no precondition."""
+    client, transport = client_of()
+    wrong: Any = {"dryrun": True}
+    obj = Unstructured(config_map())
+    for given in (client, DryRunClient(client), NamespacedClient(client, "shop")):
+        attempts: list[Any] = [
+            given.create(obj, **wrong),
+            given.update(obj, **wrong),
+            given.patch(CONFIG_MAP, KEY, MergePatch({}), **wrong),
+            given.delete(CONFIG_MAP, KEY, **wrong),
+            given.delete_all_of(CONFIG_MAP, namespace="shop", **wrong),
+            given.get(CONFIG_MAP, KEY, **wrong),
+        ]
+        for attempt in attempts:
+            with pytest.raises(TypeError, match="dryrun"):
+                await attempt
+        with pytest.raises(TypeError, match="dryrun"):
+            await given.list(CONFIG_MAP, **wrong)
+    assert transport.sent == []
+
+
 async def test_subresources() -> None:
     scale = {
         "metadata": {"resourceVersion": "4"},

@@ -4,48 +4,19 @@ import asyncio
 import base64
 import json
 import os
-import stat
 import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
 from pyoperator.client import Configuration, ConfigurationError, TransportError
 from pyoperator.clock import LoopClock
+from tests.client.kubeconfigs import SECRET, authorization, counting, kubeconfig, load, plugin, write
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SECRET = "hunter2-secret"
-
-
-def kubeconfig(
-    user: dict[str, Any] | None = None, cluster: dict[str, Any] | None = None, **more: Any
-) -> dict[str, Any]:
-    return {
-        "current-context": "main",
-        "contexts": [{"name": "main", "context": {"cluster": "c", "user": "u", "namespace": "shop"}}],
-        "clusters": [{"name": "c", "cluster": {"server": "https://api.test:6443", **(cluster or {})}}],
-        "users": [{"name": "u", "user": {"token": SECRET} if user is None else user}],
-        **more,
-    }
-
-
-def write(path: Path, document: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(document if isinstance(document, str) else yaml.safe_dump(document))
-    return path
-
-
-def load(path: Path, **options: Any) -> Configuration:
-    return Configuration.load(path, environ={}, **options)
-
-
-async def authorization(configuration: Configuration) -> str:
-    return await configuration.credentials.authorization()
 
 
 async def test_token(tmp_path: Path) -> None:
@@ -214,25 +185,11 @@ def test_files_that_can_not_be_read(tmp_path: Path) -> None:
 
 
 class TestExecPlugin:
-    def plugin(self, tmp_path: Path, script: str, **settings: Any) -> dict[str, Any]:
-        path = tmp_path / "plugin"
-        path.write_text(f"#!{sys.executable}\nimport json, os, sys\n{script}\n")
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
-        return {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./plugin", **settings}}
-
-    def answer(self, status: str) -> str:
-        return (
-            "count = int(open('count').read()) + 1 if os.path.exists('count') else 1; open('count', 'w').write(str(count))\n"
-            "print(json.dumps({'apiVersion': 'client.authentication.k8s.io/v1', 'kind': 'ExecCredential', 'status': "
-            + status
-            + "}))"
-        )
-
     async def test_it_runs_once_for_many_and_again_when_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        user = self.plugin(tmp_path, self.answer("{'token': f'token-{count}'}"))
+        user = plugin(tmp_path, counting(tmp_path, "{'token': f'token-{count}'}"))
         configuration = load(write(tmp_path / "c", kubeconfig(user)))
         tokens = await asyncio.gather(*(authorization(configuration) for _ in range(5)))
         assert set(tokens) == {"Bearer token-1"}
@@ -245,7 +202,7 @@ class TestExecPlugin:
     ) -> None:
         """One configuration serves the work and the election, which live on different threads."""
         monkeypatch.chdir(tmp_path)
-        user = self.plugin(tmp_path, self.answer("{'token': f'token-{count}'}"))
+        user = plugin(tmp_path, counting(tmp_path, "{'token': f'token-{count}'}"))
         configuration = load(write(tmp_path / "c", kubeconfig(user)))
         waiting = asyncio.create_task(authorization(configuration))
         while configuration.credentials.runs == 0:  # type: ignore[attr-defined]  # noqa: ASYNC110 - a plain counter
@@ -261,7 +218,7 @@ class TestExecPlugin:
     async def test_it_runs_again_when_expired(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         status = "{'token': f't{count}', 'expirationTimestamp': '2026-01-01T00:01:00Z'}"
-        user = self.plugin(tmp_path, self.answer(status))
+        user = plugin(tmp_path, counting(tmp_path, status))
         clock = LoopClock(asyncio.get_running_loop(), epoch=0)
         clock.epoch = 1_767_225_600.0 - clock.elapsed()  # the wall says 2026-01-01T00:00:00Z
         configuration = load(write(tmp_path / "c", kubeconfig(user)), clock=clock)
@@ -278,7 +235,7 @@ class TestExecPlugin:
             "print(json.dumps({'apiVersion': info['apiVersion'], 'kind': 'ExecCredential', 'status': "
             "{'clientCertificateData': data, 'clientKeyData': 'key'}}))"
         )
-        user = self.plugin(
+        user = plugin(
             tmp_path, script, provideClusterInfo=True, env=[{"name": "EXTRA", "value": "+env"}], args=["+arg"]
         )
         configuration = load(write(tmp_path / "c", kubeconfig(user)))
@@ -300,13 +257,13 @@ class TestExecPlugin:
         ],
     )
     async def test_failures(self, tmp_path: Path, script: str, message: str) -> None:
-        configuration = load(write(tmp_path / "c", kubeconfig(self.plugin(tmp_path, script))))
+        configuration = load(write(tmp_path / "c", kubeconfig(plugin(tmp_path, script))))
         with pytest.raises(TransportError, match=message) as caught:
             await authorization(configuration)
         assert not caught.value.sent
 
     async def test_a_missing_program_shows_the_install_hint(self, tmp_path: Path) -> None:
-        user = self.plugin(tmp_path, "", command="no-such-program-here", installHint="see https://example.com")
+        user = plugin(tmp_path, "", command="no-such-program-here", installHint="see https://example.com")
         configuration = load(write(tmp_path / "c", kubeconfig(user)))
         with pytest.raises(TransportError, match=r"no-such-program-here.*see https://example.com"):
             await authorization(configuration)
@@ -315,7 +272,7 @@ class TestExecPlugin:
         ready = tmp_path / "ready"
         os.mkfifo(ready)
         script = f"import signal; open({str(ready)!r}, 'w').write(str(os.getpid())); signal.pause()"
-        configuration = load(write(tmp_path / "c", kubeconfig(self.plugin(tmp_path, script))))
+        configuration = load(write(tmp_path / "c", kubeconfig(plugin(tmp_path, script))))
         task = asyncio.create_task(authorization(configuration))
         process = int(await asyncio.to_thread(ready.read_text))
         task.cancel()

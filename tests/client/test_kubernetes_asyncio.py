@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -119,17 +120,44 @@ async def test_a_users_own_configuration() -> None:
     assert "two" not in repr(configuration)
 
 
-async def test_a_legacy_auth_provider(tmp_path: Path) -> None:
+def legacy(tmp_path: Path, provider: dict[str, Any]) -> Configuration:
     document = {
         "current-context": "m",
         "contexts": [{"name": "m", "context": {"cluster": "c", "user": "u"}}],
         "clusters": [{"name": "c", "cluster": {"server": "https://api.test"}}],
-        "users": [{"name": "u", "user": {"auth-provider": {"name": "oidc", "config": {"id-token": "not-a-jwt"}}}}],
+        "users": [{"name": "u", "user": {"auth-provider": provider}}],
     }
     path = tmp_path / "config"
     path.write_text(yaml.safe_dump(document))
-    configuration = Configuration.load(path, environ={})
+    return Configuration.load(path, environ={})
+
+
+async def test_the_legacy_auth_provider_of_google(tmp_path: Path) -> None:
+    """A fake gcloud counts its runs; a refused token is asked for anew although it has not expired."""
+    count = tmp_path / "count"
+    program = tmp_path / "gcloud"
+    program.write_text(
+        f"#!{sys.executable}\nimport json, pathlib\ncount = pathlib.Path({str(count)!r})\n"
+        "n = int(count.read_text()) + 1 if count.exists() else 1\ncount.write_text(str(n))\n"
+        "print(json.dumps({'credential': {'access_token': f'ya29.{n}', 'token_expiry': '2099-01-01T00:00:00Z'}}))\n"
+    )
+    program.chmod(0o755)
+    configuration = legacy(
+        tmp_path, {"name": "gcp", "config": {"cmd-path": str(program), "cmd-args": "config config-helper"}}
+    )
     assert "redacted" in repr(configuration.credentials)
-    with pytest.raises(TransportError, match="use an exec plugin") as caught:
-        await configuration.credentials.authorization()
-    assert "not-a-jwt" not in str(caught.value)
+    assert [await configuration.credentials.authorization() for _ in range(2)] == ["Bearer ya29.1"] * 2
+    assert await configuration.credentials.refresh()
+    assert await configuration.credentials.authorization() == "Bearer ya29.2"
+    assert await configuration.credentials.certificate() is None
+
+
+async def test_a_legacy_auth_provider_that_gives_nothing(tmp_path: Path) -> None:
+    for provider in (
+        {"name": "azure", "config": {"apiserver-id": "s3cret"}},
+        {"name": "gcp", "config": {"x": "s3cret"}},
+    ):
+        configuration = legacy(tmp_path, provider)
+        with pytest.raises(TransportError, match="use an exec plugin") as caught:
+            await configuration.credentials.authorization()
+        assert "s3cret" not in str(caught.value)
