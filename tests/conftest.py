@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
@@ -11,6 +11,8 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
+
+ONE_WORKER = ("tests/e2e/test_kubectl.py", "tests/e2e/test_stalls.py")
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("pyoperator", deadline=None)
@@ -30,6 +32,19 @@ def _plain_logging() -> None:
         logger_factory=lambda *_: structlog.PrintLogger(sys.stdout),
         cache_logger_on_first_use=False,
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the files that share a costly start on one worker (xdist's own groups do nothing under pytest 9.2)."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduler(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file.endswith(ONE_WORKER) else nodeid
+
+    return Scheduler(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:

@@ -9,14 +9,15 @@ built only when somebody asks for one, afresh each time.
 from pyoperator.cache._cache import Cache
 from pyoperator.cache._cached_client import CachedClient
 from pyoperator.cache._entry import CacheEvent, Entry, EventHandler, EventType
-from pyoperator.cache._errors import CacheNotReady, NoInformer, NotSynced, SelectorError
+from pyoperator.cache._errors import CacheNotReady, NoIndex, NoInformer, NotSynced, SelectorError
+from pyoperator.cache._field_selector import FieldSelector
 from pyoperator.cache._informer import Informer, Registration
 from pyoperator.cache._options import ALL_NAMESPACES, CacheOptions
-from pyoperator.cache._reflector import Reflector, ReflectorTarget
+from pyoperator.cache._reflector import Reflector
 from pyoperator.cache._selectors import LabelSelector, Requirement
-from pyoperator.cache._splitting import LineSplitter, ListSplitter, MalformedStream
 from pyoperator.cache._status import CacheHealth, CacheStatus, InformerStatus, ReflectorStatus
 from pyoperator.cache._store import IndexFunction, Store, StoreStatistics, owner_uids
+from pyoperator.cache._target import ReflectorTarget
 
 __all__ = [
     "ALL_NAMESPACES",
@@ -30,13 +31,12 @@ __all__ = [
     "Entry",
     "EventHandler",
     "EventType",
+    "FieldSelector",
     "IndexFunction",
     "Informer",
     "InformerStatus",
     "LabelSelector",
-    "LineSplitter",
-    "ListSplitter",
-    "MalformedStream",
+    "NoIndex",
     "NoInformer",
     "NotSynced",
     "Reflector",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 import msgspec
+import msgspec.structs
 
+from pyoperator.cache._packing import Packing
 from pyoperator.objects import Metadata, ObjectKey, Scheme
 
 if TYPE_CHECKING:
@@ -19,17 +21,37 @@ EventType: TypeAlias = Literal["ADDED", "MODIFIED", "DELETED"]
 class Entry(msgspec.Struct, frozen=True, gc=False, eq=False):
     """An object as the cache holds it: its JSON bytes, and the metadata read from them.
 
-    Frozen and shared by all readers. An object is built only by :meth:`decode`, afresh each time, so that whoever
-    changes what it got changes nothing here.
+    Frozen. Handlers, index functions and predicates are given the cache's own; reads (:meth:`Cache.get_entry`) get
+    copies. An object is built only by :meth:`decode`, afresh each time, so that whoever changes what it got changes
+    nothing here. ``held`` is what is in memory: the JSON, or a compressed frame of it if
+    the kind's options say so (the cache may change one into the other); read :attr:`raw`.
     """
 
     metadata: Metadata
-    raw: bytes
+    held: bytes
     scheme: Scheme
+    packing: Packing | None = None
+
+    @property
+    def raw(self) -> bytes:
+        """The object's JSON; decompressed at each access if it is held compressed."""
+        return self.held if self.packing is None else self.packing.unpack(self.held)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the object's JSON."""
+        return len(self.held) if self.packing is None else self.packing.size(self.held)
 
     @property
     def key(self) -> ObjectKey:
         return self.metadata.key
+
+    def copied(self) -> Entry:
+        """Return an entry of which even labels and annotations may be changed without changing the cache's."""
+        metadata = msgspec.structs.replace(
+            self.metadata, labels=dict(self.metadata.labels), annotations=dict(self.metadata.annotations)
+        )
+        return Entry(metadata, self.held, self.scheme, self.packing)
 
     @overload
     def decode(self, kind: GroupVersionKind) -> Unstructured: ...
@@ -41,7 +63,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False, eq=False):
 
     def __repr__(self) -> str:
         # Never the bytes: they may be a Secret's.
-        return f"<Entry {self.key} rv={self.metadata.resource_version} {len(self.raw)} bytes>"
+        return f"<Entry {self.key} rv={self.metadata.resource_version} {self.size} bytes>"
 
 
 class CacheEvent(msgspec.Struct, frozen=True, gc=False, eq=False):

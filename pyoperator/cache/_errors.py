@@ -22,6 +22,10 @@ class CacheNotReady(RuntimeError):
     """Raised by the readiness check: which informers are not fresh, and why."""
 
 
+class NoIndex(LookupError):
+    """A read asks for an index that its kind does not have; the message says which there are and how to add one."""
+
+
 class SelectorError(ValueError):
     """A selector does not parse; the message says where and what was expected."""
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pyoperator.cache._entry import CacheEvent
+from pyoperator.cache._field_selector import FieldSelector
 from pyoperator.cache._intake import Intake
+from pyoperator.cache._own_writes import OwnWrites, as_number
+from pyoperator.cache._packing import Packing
 from pyoperator.cache._reflector import Reflector
+from pyoperator.cache._selectors import LabelSelector
 from pyoperator.cache._status import summarize
 from pyoperator.cache._store import Store
 
@@ -52,7 +57,7 @@ class Registration:
 class Informer:
     """Keep all objects of one kind, in the namespaces and selectors of its options, and tell handlers what changes.
 
-    Made by :meth:`Cache.informer`, which also runs it. Event order is that of the server per key; ADDED comes before
+    Made by :meth:`Cache.get_informer`, which also runs it. Event order is that of the server per key; ADDED comes before
     anything else of an object (uid), DELETED last. The store is up to date before handlers are called.
     """
 
@@ -72,7 +77,11 @@ class Informer:
         self.store = Store(self._index_failed)
         self._random = random
         self._logger = logger.bind(kind=str(resource.gvk))
-        self._intake = Intake(scheme, options, self.store.get)
+        self._packing = Packing(self._logger) if options.compression else None
+        self._intake = Intake(scheme, options, self.store.get, self._packing)
+        self._held_fields = FieldSelector.parse(options.field_selector)
+        self._held_labels = LabelSelector.parse(options.label_selector)
+        self.own_writes = OwnWrites(self.store, self._seen_version, self._logger)
         self.dropped = asyncio.Event()  # set by the cache when the last reference was given back
         self._registrations: tuple[Registration, ...] = ()
         self._handler_errors = 0
@@ -92,6 +101,8 @@ class Informer:
                 group.create_task(reflector.run(), name=f"{reflector!r}")
             if self.options.resync_period:
                 group.create_task(self._resync(), name=f"resync of {self.resource.gvk}")
+            if self._packing is not None:
+                group.create_task(self._pack(self._packing), name=f"compression of {self.resource.gvk}")
 
     # --- what readers ask
 
@@ -114,6 +125,25 @@ class Informer:
         """Whether a label or field selector leaves objects out, so that absence here does not mean absence."""
         return bool(self.options.label_selector or self.options.field_selector)
 
+    @property
+    def held_fields(self) -> FieldSelector:
+        """The field selector that all objects here meet."""
+        return self._held_fields
+
+    @property
+    def held_labels(self) -> LabelSelector:
+        """The label selector that all objects here meet."""
+        return self._held_labels
+
+    def _seen_version(self, namespace: str) -> int:
+        """Return the version up to which everything in a namespace ("" = in all of them) has been seen."""
+        asked = [found for found in self.reflectors if not namespace or found.namespace in ("", namespace)]
+        return min((as_number(found.status().resource_version) for found in asked), default=0)
+
+    def freshen(self, older_than: float = 75.0) -> int:
+        """Reopen watches without a sign of life for ``older_than`` seconds; return how many. See Reflector.freshen."""
+        return sum(reflector.freshen(older_than) for reflector in self.reflectors)
+
     def status(self) -> InformerStatus:
         statistics = self.store.statistics()
         return summarize(
@@ -121,9 +151,11 @@ class Informer:
             tuple(reflector.status() for reflector in self.reflectors),
             objects=statistics.objects,
             size=statistics.bytes,
+            held=statistics.held_bytes,
             handlers=len(self._registrations),
             handler_errors=self._handler_errors,
             index_errors=self._index_errors,
+            own_writes=self.own_writes.statistics(),
         )
 
     # --- handlers and indexes
@@ -186,6 +218,16 @@ class Informer:
                 if self.store.get(entry.key) is entry:
                     self._dispatch([CacheEvent("MODIFIED", entry.key, entry, entry, resync=True)])
 
+    async def _pack(self, packing: Packing) -> None:
+        """Train the dictionary, then compress what came before it was there."""
+        if not await packing.train():
+            return
+        await self.wait_synced()
+        for count, entry in enumerate(self.store.entries()):
+            if count % _BATCH == _BATCH - 1:
+                await asyncio.sleep(0)
+            self.store.pack(entry)
+
     # --- ReflectorTarget
 
     def read(self, raw: msgspec.Raw) -> Entry:
@@ -194,9 +236,13 @@ class Informer:
 
     def put(self, entry: Entry) -> None:
         self._dispatch(self.store.put(entry))
+        if self.own_writes.unseen:
+            self.own_writes.seen(entry, deleted=False)
 
     def delete(self, entry: Entry) -> None:
         self._dispatch(self.store.delete(entry.key, entry))
+        if self.own_writes.unseen or self.own_writes.deletions:
+            self.own_writes.seen(entry, deleted=True)
 
     async def replace(self, namespace: str, entries: list[Entry], *, server_went_back: bool) -> None:
         """Compare a complete list with the store: tell what is new, what differs, and what vanished.
@@ -215,6 +261,9 @@ class Informer:
             if count % _BATCH == _BATCH - 1:
                 await asyncio.sleep(0)
             self._dispatch(self.store.overwrite(entry) if server_went_back else self.store.put(entry, initial=initial))
+        if self.own_writes.unseen:
+            # At the next turn of the loop: the reflector takes over the list's version when this returns.
+            asyncio.get_running_loop().call_soon(partial(self.own_writes.listed, server_went_back=server_went_back))
 
     def _reflector_of(self, namespace: str) -> Reflector:
         return next(found for found in self.reflectors if found.namespace == namespace)

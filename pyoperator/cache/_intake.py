@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sys import intern
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 import msgspec.structs
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyoperator.cache._options import CacheOptions
+    from pyoperator.cache._packing import Packing
     from pyoperator.objects import ObjectKey, Scheme
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -38,14 +39,21 @@ class Unreadable(ValueError):
 
 
 class Intake:
-    """Turn a view of an object into an :class:`Entry`: decode the metadata, trim the bytes, copy them."""
+    """Turn a view of an object into an :class:`Entry`: decode the metadata, trim the bytes, copy or compress them."""
 
-    def __init__(self, scheme: Scheme, options: CacheOptions, known: Callable[[ObjectKey], Entry | None]) -> None:
+    def __init__(
+        self,
+        scheme: Scheme,
+        options: CacheOptions,
+        known: Callable[[ObjectKey], Entry | None],
+        packing: Packing | None = None,
+    ) -> None:
         self._scheme = scheme
         self._known = known
         self._strip = options.strip_managed_fields
         self._metadata_only = options.metadata_only
         self._transform = options.transform
+        self._packing = packing
 
     def read(self, raw: msgspec.Raw | bytes) -> Entry:
         """Return the entry to keep; the stored one itself if it is of the same version. Raises Unreadable."""
@@ -71,13 +79,15 @@ class Intake:
             except Exception as error:
                 raise Unreadable(f"the transform failed for {metadata.key}: {error!r}") from error
             _share_strings(metadata)
-        return Entry(metadata, data, self._scheme)
+        if self._packing is None:
+            return Entry(metadata, data, self._scheme)
+        return Entry(metadata, self._packing.pack(metadata.key, data), self._scheme, self._packing)
 
 
 def _share_strings(metadata: Metadata) -> None:
     """Let equal namespaces and label values, of which there are few, be one string each: 200 bytes an object."""
     msgspec.structs.force_setattr(metadata, "namespace", intern(metadata.namespace))
-    labels = metadata.labels
+    labels = cast("dict[str, str]", metadata.labels)  # fresh from the decoder, and nobody else's yet
     for name, value in labels.items():
         labels[name] = intern(value)
 

@@ -3,85 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol
-
-import msgspec
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final
 
 from pyoperator.cache._backoff import Backoff
+from pyoperator.cache._collection import Collection
 from pyoperator.cache._intake import Unreadable
-from pyoperator.cache._splitting import LineSplitter, ListSplitter, MalformedStream
+from pyoperator.cache._interruption import Interrupted, NotStreamed, is_too_large
+from pyoperator.cache._listing import Listing
 from pyoperator.cache._store import is_older
 from pyoperator.cache._vitals import Vitals
+from pyoperator.cache._watch_events import read_events
+from pyoperator.cache._watch_list import InitialEvents, WatchListSupport
 from pyoperator.client import (
     ApiError,
+    BadRequest,
     Forbidden,
     Gone,
     InternalError,
+    Invalid,
+    MalformedStream,
+    MethodNotAllowed,
     NotFound,
     TooManyRequests,
     TransportError,
     Unauthorized,
-    error_for,
+    UnsupportedMediaType,
 )
-from pyoperator.objects import partial_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator
 
+    import msgspec
     from structlog.typing import FilteringBoundLogger
 
     from pyoperator.cache._entry import Entry
+    from pyoperator.cache._listing import Snapshot
     from pyoperator.cache._options import CacheOptions
     from pyoperator.cache._status import ReflectorStatus
+    from pyoperator.cache._target import ReflectorTarget
     from pyoperator.cache._vitals import Phase
-    from pyoperator.client import StreamResponse, Transport
+    from pyoperator.cache._watch_events import WatchEvent
+    from pyoperator.client import Transport
     from pyoperator.clock import Clock, Randomness
     from pyoperator.objects import ResourceKind
 
 _WATCH_SECONDS: Final = (300, 600)
-_LIST_IDLE_SECONDS: Final = 60.0
-_CONNECT_SECONDS: Final = 30.0
 # A watch that ends sooner without an event did not work, whatever the server says: reconnecting at once would spin.
 _SHORTEST_WATCH: Final = 1.0
 # However long a server asks us to stay away: a copy that nobody refreshes for hours is a dead watch.
 _LONGEST_PAUSE: Final = 120.0
-_ERROR_BODY_LIMIT: Final = 1024 * 1024
-_METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
-_METADATA_WATCH: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
-
-
-class ReflectorTarget(Protocol):
-    """Where a reflector puts what it sees."""
-
-    def read(self, raw: msgspec.Raw) -> Entry:
-        """Return the entry to keep of an object; raises Unreadable."""
-        ...
-
-    async def replace(self, namespace: str, entries: list[Entry], *, server_went_back: bool) -> None:
-        """Make ``entries`` the whole content of the namespace ("" = everything). A cancelled call is repeated."""
-        ...
-
-    def put(self, entry: Entry) -> None: ...
-
-    def delete(self, entry: Entry) -> None: ...
-
-
-class _WatchLine(msgspec.Struct, gc=False):
-    type: str
-    object: msgspec.Raw
-
-
-_watch_line = msgspec.json.Decoder(_WatchLine)
-
-
-class _Interrupted(Exception):
-    """What ended an attempt to list or watch, and what to do about it."""
-
-    def __init__(self, phase: Phase, reason: str, *, relist: bool = False, consistent: bool = False) -> None:
-        super().__init__(reason)
-        self.phase: Phase = phase
-        self.relist = relist
-        self.consistent = consistent
 
 
 class Reflector:
@@ -90,10 +61,12 @@ class Reflector:
     Its task ends by cancellation and by nothing else: every failure, an unexpected exception too, is counted, logged
     and retried with backoff (0.8 - 30 s). A missing kind or permission never expires; :meth:`status` says what it is.
 
-    The rules, those of client-go's reflector where not said otherwise: the first list is at resourceVersion 0 (from the
-    server's memory); a later one is not older than what was seen, and an older answer is refused, so that the copy
-    never goes back in time; a watch resumes after the last version; 410, as HTTP status or as event, leads to a list
-    that the target compares with what it has. A silent connection is given up after ``idle_timeout``.
+    The rules, those of client-go's reflector where not said otherwise: the first state is the newest, streamed as the
+    beginning of the watch (WatchList); a server that refuses that, or never tells the end of it, is asked for a list
+    instead, the first one at resourceVersion 0 (from the server's memory). A later state is not older than what was
+    seen, and an older answer is refused, so that the copy never goes back in time; a watch resumes after the last
+    version; 410, as HTTP status or as event, leads to a new state that the target compares with what it has. A silent
+    connection is given up after ``idle_timeout``.
     """
 
     def __init__(
@@ -110,33 +83,35 @@ class Reflector:
     ) -> None:
         self.resource = resource
         self.namespace = namespace
-        self._transport = transport
         self._target = target
         self._options = options
         self._clock = clock
         self._random = random
         self._logger = logger.bind(kind=str(resource.gvk), **({"namespace": namespace} if namespace else {}))
-        self._path = resource.path(namespace)
+        self._collection = Collection(transport, resource, namespace, options)
+        self._listing = Listing(self._collection, self._read, options.page_size)
+        self._watch_lists = WatchListSupport(clock, wanted=options.watch_list)
         self._backoff = Backoff(clock, random)
         self._vitals = Vitals(clock, self._logger, namespace)
         self._version = ""
         self._list_next = True
         self._consistent_next = False
         self._bad_streams = 0
-        self._selectors: list[tuple[str, str]] = []
-        if options.label_selector:
-            self._selectors.append(("labelSelector", options.label_selector))
-        if options.field_selector:
-            self._selectors.append(("fieldSelector", options.field_selector))
+        self._live: asyncio.Timeout | None = None
+        self._pause: asyncio.Timeout | None = None
         self.synced = asyncio.Event()
 
     async def run(self) -> None:
         """Keep the target fresh until cancelled."""
         while True:
+            at_least = 0.0
             try:
-                if self._list_next:
-                    await self._list()
-                await self._watch()
+                if self._list_next and self._watch_lists.expected:
+                    await self._stream()
+                else:
+                    if self._list_next:
+                        await self._list()
+                    await self._watch()
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
@@ -144,10 +119,11 @@ class Reflector:
                 # Nobody cancelled us: a library let a cancellation of its own escape. Ending here would be a silent
                 # death.
                 delay = self._failed("stream", "the transport was cancelled from inside", server_answers=False)
-            except _Interrupted as interruption:
+            except Interrupted as interruption:
                 delay = self._interrupted(interruption)
             except ApiError as error:
-                delay = self._refused(error)
+                at_least = min(error.retry_after or 0.0, _LONGEST_PAUSE)
+                delay = self._refused(error, at_least)
             except (TransportError, TimeoutError) as error:
                 phase: Phase = "list" if self._list_next else "connect"
                 delay = self._failed(phase, f"{phase}: {str(error) or type(error).__name__}", server_answers=False)
@@ -158,206 +134,210 @@ class Reflector:
                 delay = self._failed("list", f"unexpected {type(error).__name__}: {error}", server_answers=True)
             else:
                 continue
-            await asyncio.sleep(delay)
+            await self._wait(delay, may_hurry=not at_least > 0)
+
+    def freshen(self, older_than: float = 75.0) -> int:
+        """Connect anew, at once, if the last sign of life is older than ``older_than`` seconds; return 1 if so, else 0.
+
+        For moments when a stale copy costs most, such as the start of a leadership term: a connection that died without
+        a word would otherwise be found out only after ``idle_timeout``, and a wait between two attempts would be sat out
+        (unless the server itself asked for it). The default is above the bookmark period of a minute. A list or a
+        request under way is left alone. Resumes after the last version, so nothing is listed again.
+        """
+        age = self._vitals.sign_of_life_age
+        if age is None or age <= older_than:
+            return 0
+        waiting = self._live if self._live is not None else self._pause
+        if waiting is None:
+            return 0
+        self._live = self._pause = None
+        self._logger.info("no sign of life from the watch; connecting again", age=round(age, 1))
+        waiting.reschedule(asyncio.get_running_loop().time())
+        return 1
+
+    async def _wait(self, seconds: float, *, may_hurry: bool) -> None:
+        try:
+            async with asyncio.timeout(seconds) as pause:
+                if may_hurry:
+                    self._pause = pause
+                await asyncio.get_running_loop().create_future()
+        except TimeoutError:
+            return
+        finally:
+            self._pause = None
 
     def status(self) -> ReflectorStatus:
         return self._vitals.status(self._version)
 
-    # --- list
+    # --- the complete state
+
+    async def _stream(self) -> None:
+        """Follow a watch that begins with the complete state; without one, list and follow an ordinary watch."""
+        asked = "" if self._consistent_next else self._version
+        try:
+            try:
+                await self._watch(InitialEvents(asked, self._read))
+            except ApiError as error:
+                if not (self._list_next and asked and (isinstance(error, Gone) or is_too_large(error))):
+                    raise
+                # The version is compacted, or the server has not reached it: the newest there is, whatever it is.
+                await self._watch(InitialEvents("", self._read))
+            return
+        except (NotStreamed, BadRequest, MethodNotAllowed, UnsupportedMediaType, Invalid, Forbidden) as refusal:
+            if not self._list_next:
+                raise
+            # A missing permission to watch says nothing of the server, and may be granted tomorrow.
+            lasting = refusal.lasting if isinstance(refusal, NotStreamed) else not isinstance(refusal, Forbidden)
+            if lasting:
+                self._watch_lists.missing()
+            self._logger.info("the server does not stream its state; listing it in pages", reason=str(refusal))
+        except (Unauthorized, NotFound):
+            raise  # a list would fare no better
+        except Exception as error:
+            if self._list_next and not (isinstance(error, TransportError) and not error.sent):
+                self._watch_lists.failed()
+            raise
+        await self._list()
+        await self._watch()
 
     async def _list(self) -> None:
-        # WatchList (sendInitialEvents) would go first here, with this as its fallback.
-        version, page = self._list_version()
-        entries: list[Entry] = []
         try:
-            seen = await self._list_pages(entries, version, page)
-        except Gone:
-            # The continue token, or the version asked for, is compacted: one full list, as new as the server has it.
-            entries.clear()
-            version = ""
-            seen = await self._list_pages(entries, version, 0)
-        except ApiError as error:
-            if not version or not _is_too_large(error):
-                raise
-            # The server does not know of the version we have: only etcd itself can tell what is true now.
-            entries.clear()
-            version = ""
-            seen = await self._list_pages(entries, version, self._options.page_size)
+            snapshot = await self._listing.fetch(self._version, consistent=self._consistent_next)
+        except Exception:
+            self._watch_lists.failed()
+            raise
+        await self._adopt(snapshot)
+
+    async def _adopt(self, snapshot: Snapshot, *, streamed: bool = False) -> None:
+        seen = snapshot.version
         went_back = bool(self._version) and is_older(seen, self._version)
-        if went_back and version:
-            raise _Interrupted(
-                "list",
+        if went_back and snapshot.asked:
+            raise Interrupted(
                 f"list: the server answered with version {seen}, older than {self._version} seen before",
+                phase="list",
                 relist=True,
                 consistent=True,
             )
         if went_back:
             self._logger.warning("the server's versions went back; was it restored?", seen=seen, before=self._version)
-        await self._target.replace(self.namespace, entries, server_went_back=went_back)
+        await self._target.replace(self.namespace, snapshot.entries, server_went_back=went_back)
         self._version = seen
         self._list_next = self._consistent_next = False
-        self._vitals.listed()
+        self._watch_lists.listed()
+        self._vitals.listed(streamed=streamed)
         if self._vitals.synced:
             self._vitals.relists += 1
         else:
             self._vitals.synced = True
             self.synced.set()
 
-    def _list_version(self) -> tuple[str, int]:
-        """Return resourceVersion and page size of the next list; a limit with a version would bypass the watch cache."""
-        if self._consistent_next:
-            return "", self._options.page_size
-        if self._version:
-            return self._version, 0
-        return "0", self._options.page_size
-
-    async def _list_pages(self, entries: list[Entry], version: str, page: int) -> str:
-        """Collect the entries of all pages; return the version of the first one: the watch repeats what came since."""
-        seen, continue_ = "", ""
-        while True:
-            query = list(self._selectors)
-            if continue_:
-                query.append(("continue", continue_))
-            elif version:
-                query.append(("resourceVersion", version))
-                if version != "0" and not page:
-                    query.append(("resourceVersionMatch", "NotOlderThan"))
-            if page:
-                query.append(("limit", str(page)))
-            page_version, continue_ = await self._list_page(entries, query)
-            seen = seen or page_version
-            if not continue_:
-                return seen
-
-    async def _list_page(self, entries: list[Entry], query: list[tuple[str, str]]) -> tuple[str, str]:
-        splitter = ListSplitter()
-        async with self._transport.stream(
-            "GET",
-            self._path,
-            query=query,
-            headers=self._headers(_METADATA_LIST),
-            connect_timeout=_CONNECT_SECONDS,
-            idle_timeout=_LIST_IDLE_SECONDS,
-        ) as response:
-            await self._check(response)
-            try:
-                async for chunk in response.chunks():
-                    items = splitter.feed(chunk)
-                    if items:
-                        self._read_items(items, entries)
-                        # A large list that is all there already would hold up the loop for seconds.
-                        await asyncio.sleep(0)
-                self._read_items(splitter.finish(), entries)
-            except MalformedStream as error:
-                raise _Interrupted("list", f"list: {error}", relist=True) from error
-        return splitter.resource_version, splitter.continue_
-
-    def _read_items(self, items: list[msgspec.Raw], entries: list[Entry]) -> None:
-        read = self._target.read
-        for item in items:
-            try:
-                entries.append(read(item))
-            except Unreadable as error:
-                self._unreadable(error)
-
     # --- watch
 
-    async def _watch(self) -> None:
+    async def _watch(self, initial: InitialEvents | None = None) -> None:
         idle = self._random.jitter(self._options.idle_timeout, 1 / 3)
-        query = [
-            *self._selectors,
-            ("watch", "true"),
-            ("allowWatchBookmarks", "true"),
-            ("resourceVersion", self._version),
-            ("timeoutSeconds", str(self._random.randint(*_WATCH_SECONDS))),
-        ]
-        begun = last = self._clock.elapsed()
+        query = initial.query if initial is not None else [("resourceVersion", self._version)]
+        query.append(("timeoutSeconds", str(self._random.randint(*_WATCH_SECONDS))))
+        begun = self._clock.elapsed()
         events_before = self._vitals.events
-        splitter = LineSplitter()
-        async with self._transport.stream(
-            "GET",
-            self._path,
-            query=query,
-            headers=self._headers(_METADATA_WATCH),
-            connect_timeout=_CONNECT_SECONDS,
-            idle_timeout=idle,
-        ) as response:
-            await self._check(response)
+        async with self._collection.watch(query, idle) as chunks:
             self._vitals.connected()
             try:
-                async for chunk in response.chunks():
-                    last = self._clock.elapsed()
-                    for line in splitter.feed(chunk):
-                        self._take(line)
+                async with aclosing(read_events(self._timed(chunks, idle))) as events:
+                    if initial is not None:
+                        snapshot = await initial.collect(events, self._collection.path, self._vitals.receiving)
+                        await self._adopt(snapshot, streamed=True)
+                    if await self._follow(events):
+                        return
             except MalformedStream as error:
-                raise self._bad_stream(f"watch: {error}") from error
-            except (TransportError, TimeoutError) as error:
-                if self._clock.elapsed() - last >= idle * 0.99:
-                    raise _Interrupted("silent", f"watch: silent for {idle:.0f} s, connecting again") from error
-                raise _Interrupted("stream", f"watch: broken: {str(error) or type(error).__name__}") from error
-        if splitter.pending:
-            raise _Interrupted("stream", "watch: ended in the middle of an event")
-        if self._vitals.events == events_before and self._clock.elapsed() - begun < _SHORTEST_WATCH:
-            raise _Interrupted("stream", "watch: ended by the server at once, without an event")
-        self._bad_streams = 0
+                raise self._bad_stream(str(error)) from error
+        if initial is None:
+            if self._vitals.events == events_before and self._clock.elapsed() - begun < _SHORTEST_WATCH:
+                raise Interrupted("watch: ended by the server at once, without an event", phase="stream")
+            self._bad_streams = 0
         self._vitals.alive()
 
-    def _take(self, line: bytes) -> None:
+    async def _timed(self, chunks: AsyncIterator[bytes], idle: float) -> AsyncIterator[bytes]:
+        """Pass the chunks on; tell a connection that breaks from one that went silent."""
+        last = self._clock.elapsed()
         try:
-            event = _watch_line.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            quoted = line[:80].decode("utf-8", "replace") if not line.lstrip().startswith(b"{") else "{..."
-            raise self._bad_stream(f"watch: not a watch event ({error}): {quoted!r}") from error
+            async for chunk in chunks:
+                last = self._clock.elapsed()
+                yield chunk
+        except (TransportError, TimeoutError) as error:
+            what = "list" if self._list_next else "watch"
+            if self._clock.elapsed() - last >= idle * 0.99:
+                raise Interrupted(f"{what}: silent for {idle:.0f} s, connecting again", phase="silent") from error
+            phase: Phase = "list" if self._list_next else "stream"
+            raise Interrupted(f"{what}: broken: {str(error) or type(error).__name__}", phase=phase) from error
+
+    async def _follow(self, events: AsyncIterator[WatchEvent]) -> bool:
+        """Take in events until the watch ends; return whether it did because :meth:`freshen` was called."""
+        try:
+            async with asyncio.timeout(None) as self._live:
+                async for event in events:
+                    self._take(event)
+        except TimeoutError:
+            return True
+        finally:
+            self._live = None
+        return False
+
+    def _take(self, event: WatchEvent) -> None:
         match event.type:
             case "ADDED" | "MODIFIED" | "DELETED":
-                self._take_object(event.type, event.object)
+                self._take_object(event)
                 self._bad_streams = 0
             case "BOOKMARK":
-                self._advance(self._version_of(event.object))
+                self._advance(event.metadata().resource_version)
                 self._vitals.bookmark()
             case "ERROR":
-                told = error_for(500, bytes(event.object), method="WATCH", path=self._path)
-                if isinstance(told, Gone | TooManyRequests) or _is_too_large(told):
+                told = event.error(self._collection.path)
+                if isinstance(told, Gone | TooManyRequests) or is_too_large(told):
                     raise told
-                raise self._bad_stream(f"watch: error event: {told}")
+                raise MalformedStream(f"error event: {told}")
             case _:
                 self._logger.debug("unknown watch event", type=event.type)
 
-    def _take_object(self, type_: str, raw: msgspec.Raw) -> None:
+    def _take_object(self, event: WatchEvent) -> None:
         self._vitals.events += 1
-        try:
-            entry = self._target.read(raw)
-        except Unreadable as error:
-            self._unreadable(error)
-            self._advance(self._version_of(raw))
+        entry = self._read(event.object)
+        if entry is None:
+            self._advance(event.metadata().resource_version)
             return
-        if type_ == "DELETED":
+        version = entry.metadata.resource_version
+        if version == self._version or is_older(version, self._version):
+            self._vitals.alive()
+            return  # a repetition: taken in, it would bring back what has been deleted since
+        if event.type == "DELETED":
             self._target.delete(entry)
         else:
             self._target.put(entry)
         # After the target has it: a failure in between must not skip the event.
-        self._advance(entry.metadata.resource_version)
+        self._advance(version)
         self._vitals.alive()
 
     def _advance(self, version: str) -> None:
         if version and not is_older(version, self._version):
             self._version = version
 
-    @staticmethod
-    def _version_of(raw: msgspec.Raw) -> str:
+    def _read(self, raw: msgspec.Raw) -> Entry | None:
         try:
-            return partial_metadata(raw).resource_version
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return ""
+            return self._target.read(raw)
+        except Unreadable as error:
+            self._vitals.unreadable += 1
+            self._logger.warning("an object can't be cached; it is left out", reason=str(error))
+            return None
 
     # --- failures
 
-    def _bad_stream(self, reason: str) -> _Interrupted:
+    def _bad_stream(self, reason: str) -> Interrupted:
         """Resume after the first bad stream; the second in a row may be due to where we resume: list anew."""
+        if self._list_next:
+            return Interrupted(f"list: {reason}", phase="list")
         self._bad_streams += 1
-        return _Interrupted("stream", reason, relist=self._bad_streams > 1)
+        return Interrupted(f"watch: {reason}", phase="stream", relist=self._bad_streams > 1)
 
-    def _interrupted(self, interruption: _Interrupted) -> float:
+    def _interrupted(self, interruption: Interrupted) -> float:
         self._list_next = self._list_next or interruption.relist
         self._consistent_next = self._consistent_next or interruption.consistent
         answers = interruption.phase != "silent" and not isinstance(
@@ -365,7 +345,7 @@ class Reflector:
         )
         return self._failed(interruption.phase, str(interruption), server_answers=answers)
 
-    def _refused(self, error: ApiError) -> float:
+    def _refused(self, error: ApiError, at_least: float) -> float:
         phase: Phase = "list" if self._list_next else "connect"
         reason = f"{phase}: {error}"
         answers = True
@@ -380,57 +360,22 @@ class Reflector:
                 self._list_next = True
                 reason += "; the kind is not installed (its CustomResourceDefinition is missing?): waiting for it"
             case Forbidden():
-                reason += f"; grant list and watch on {self._what()} to this user: waiting for it"
+                reason += f"; grant list and watch on {self._collection} to this user: waiting for it"
             case Unauthorized():
                 reason += "; the server does not accept our credentials: waiting"
             case TooManyRequests():
                 answers = False
             case InternalError():
                 answers = False
-                if _is_too_large(error):
+                if is_too_large(error):
                     self._list_next = self._consistent_next = True
-        return self._failed(
-            phase, reason, server_answers=answers, at_least=min(error.retry_after or 0.0, _LONGEST_PAUSE)
-        )
+        return self._failed(phase, reason, server_answers=answers, at_least=at_least)
 
     def _failed(self, phase: Phase, reason: str, *, server_answers: bool, at_least: float = 0.0) -> float:
         delay = max(self._backoff.next(), at_least)
         self._vitals.failed(phase, reason, server_answers=server_answers, retry_in=delay)
         return delay
 
-    def _unreadable(self, error: Unreadable) -> None:
-        self._vitals.unreadable += 1
-        self._logger.warning("an object can't be cached; it is left out", reason=str(error))
-
-    async def _check(self, response: StreamResponse) -> None:
-        if response.status == 200:
-            return
-        body = bytearray()
-        async for chunk in response.chunks():
-            body += chunk
-            if len(body) > _ERROR_BODY_LIMIT:
-                break
-        raise error_for(
-            response.status,
-            bytes(body),
-            method="GET",
-            path=self._path,
-            retry_after=response.headers.get("retry-after"),
-        )
-
-    def _headers(self, metadata: str) -> Mapping[str, str]:
-        return {"accept": metadata} if self._options.metadata_only else {}
-
-    def _what(self) -> str:
-        group = self.resource.gvk.group
-        name = f"{self.resource.plural}.{group}" if group else self.resource.plural
-        return f"{name} in namespace {self.namespace}" if self.namespace else f"{name} in all namespaces"
-
     def __repr__(self) -> str:
         state = "synced" if self._vitals.synced else "not synced"
-        return f"<Reflector {self._what()} {state} at {self._version or '-'}>"
-
-
-def _is_too_large(error: ApiError) -> bool:
-    """Tell whether the server said that it has not reached the version asked for."""
-    return any(cause.get("reason") == "ResourceVersionTooLarge" for cause in error.status.causes)
+        return f"<Reflector {self._collection} {state} at {self._version or '-'}>"

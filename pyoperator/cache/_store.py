@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+import msgspec.structs
+
 from pyoperator.cache._entry import CacheEvent, Entry
+from pyoperator.cache._errors import NoIndex, SelectorError
+from pyoperator.cache._field_selector import BUILT_IN, NAME, NAMESPACE
+from pyoperator.objects import ObjectKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from pyoperator.cache._field_selector import FieldSelector
     from pyoperator.cache._selectors import LabelSelector
-    from pyoperator.objects import ObjectKey
 
 IndexFunction: TypeAlias = "Callable[[Entry], Iterable[str]]"
 
@@ -23,10 +28,11 @@ def owner_uids(entry: Entry) -> Iterable[str]:
 
 @dataclass(frozen=True, slots=True)
 class StoreStatistics:
-    """Size of a store: objects, and the bytes of their JSON."""
+    """Size of a store: objects, the bytes of their JSON, and the bytes held of it (fewer, if it is compressed)."""
 
     objects: int
     bytes: int
+    held_bytes: int
     indexes: tuple[str, ...]
 
 
@@ -67,7 +73,8 @@ class Store:
         self._indexes: dict[str, _Index] = {}
         self._on_index_error = on_index_error
         self._objects = 0
-        self._bytes = 0
+        self._held_bytes = 0
+        self._saved_bytes = 0  # by compression: apart, so that those who don't compress pay one comparison
 
     def __len__(self) -> int:
         return self._objects
@@ -104,7 +111,9 @@ class Store:
         ):
             return []
         self._namespaces[key.namespace][key.name] = entry
-        self._bytes += len(entry.raw) - len(old.raw)
+        self._held_bytes += len(entry.held) - len(old.held)
+        if entry.packing is not None:
+            self._saved_bytes += _saved(entry) - _saved(old)
         self._index(key, entry)
         return [CacheEvent("MODIFIED", key, old, entry)]
 
@@ -152,22 +161,58 @@ class Store:
         namespace: str = "",
         selector: LabelSelector | None = None,
         indexed: Mapping[str, str] | None = None,
+        fields: FieldSelector | None = None,
     ) -> list[Entry]:
-        """Return the entries that meet all conditions; raises KeyError, with a remedy, for an unknown index."""
-        candidates: Iterable[Entry] = self._by_index(indexed) if indexed else self.entries(namespace)
+        """Return the entries that meet all conditions.
+
+        A field selector is answered from ``metadata.name`` and ``metadata.namespace``, which need no index, and from
+        indexes whose names are the fields' paths. Raises NoIndex, with a remedy, for an unknown index or field, and
+        SelectorError for ``!=``, which an index can't answer.
+        """
+        pairs = list(indexed.items()) if indexed else []
+        name = ""
+        tests: list[tuple[str, str]] = []
+        if fields is not None:
+            if fields.unequal:
+                raise SelectorError(
+                    f"field selector '{fields}': a cached list can't answer '!=': filter what it returns, or ask the "
+                    "server (manager.api_reader)"
+                )
+            for field, value in fields.equal:
+                if field not in BUILT_IN:
+                    pairs.append((field, value))
+                    continue
+                tests.append((field, value))
+                if field == NAME:
+                    name = value
+                elif not namespace:
+                    namespace = value
+        candidates: Iterable[Entry]
+        if pairs:
+            candidates = self._by_index(pairs)
+        elif name:
+            spaces = [namespace] if namespace else list(self._namespaces)
+            candidates = [entry for space in spaces if (entry := self.get(ObjectKey(space, name))) is not None]
+        else:
+            candidates = self.entries(namespace)
         return [
             entry
             for entry in candidates
             if (not namespace or entry.metadata.namespace == namespace)
             and (selector is None or selector.matches(entry.metadata.labels))
+            and (not tests or _meets(entry, tests))
         ]
 
-    def _by_index(self, indexed: Mapping[str, str]) -> list[Entry]:
+    def answers(self, fields: FieldSelector) -> bool:
+        """Tell whether :meth:`select` can answer a field selector."""
+        return not fields.unequal and all(field in BUILT_IN or field in self._indexes for field, _ in fields.equal)
+
+    def _by_index(self, pairs: list[tuple[str, str]]) -> list[Entry]:
         found: list[dict[ObjectKey, None]] = []
-        for name, value in indexed.items():
+        for name, value in pairs:
             if name not in self._indexes:
                 known = ", ".join(sorted(self._indexes)) or "none"
-                raise KeyError(
+                raise NoIndex(
                     f"no index {name!r} (known: {known}): add it with cache.add_index(kind, {name!r}, function)"
                 )
             found.append(self._indexes[name].keys.get(value, {}))
@@ -175,8 +220,22 @@ class Store:
         entries = (self.get(key) for key in smallest if all(key in keys for keys in found))
         return [entry for entry in entries if entry is not None]
 
+    def pack(self, entry: Entry) -> None:
+        """Compress an entry that came before its kind's dictionary was trained, if it is still here."""
+        packing = entry.packing
+        if packing is None or self.get(entry.key) is not entry or packing.is_packed(entry.held):
+            return
+        held = packing.pack(entry.key, entry.held)
+        saved = len(entry.held) - len(held)
+        self._held_bytes -= saved
+        self._saved_bytes += saved
+        # In place, for all who hold this entry; one assignment, as a thread may read it at this moment.
+        msgspec.structs.force_setattr(entry, "held", held)
+
     def add_index(self, name: str, function: IndexFunction) -> None:
         """Index what is here and what will come; raises ValueError if the name has another function already."""
+        if name in BUILT_IN:
+            raise ValueError(f"index {name!r} is built in: it needs no function")
         existing = self._indexes.get(name)
         if existing is not None:
             if existing.function == function:
@@ -187,12 +246,16 @@ class Store:
             self._index(entry.key, entry, only=name)
 
     def statistics(self) -> StoreStatistics:
-        return StoreStatistics(self._objects, self._bytes, tuple(self._indexes))
+        return StoreStatistics(
+            self._objects, self._held_bytes + self._saved_bytes, self._held_bytes, tuple(self._indexes)
+        )
 
     def _insert(self, key: ObjectKey, entry: Entry) -> None:
         self._namespaces.setdefault(key.namespace, {})[key.name] = entry
         self._objects += 1
-        self._bytes += len(entry.raw)
+        self._held_bytes += len(entry.held)
+        if entry.packing is not None:
+            self._saved_bytes += _saved(entry)
         self._index(key, entry)
 
     def _remove(self, key: ObjectKey, old: Entry) -> None:
@@ -201,7 +264,9 @@ class Store:
         if not found:
             del self._namespaces[key.namespace]
         self._objects -= 1
-        self._bytes -= len(old.raw)
+        self._held_bytes -= len(old.held)
+        if old.packing is not None:
+            self._saved_bytes -= _saved(old)
         for index in self._indexes.values():
             index.remove(key)
 
@@ -210,7 +275,10 @@ class Store:
             if only and name != only:
                 continue
             try:
-                values = tuple(dict.fromkeys(index.function(entry)))
+                found = index.function(entry)
+                if isinstance(found, str):  # it would be indexed letter by letter
+                    raise TypeError(f"an index function returns a list of values, this one returned {found!r}")
+                values = tuple(dict.fromkeys(found))
             except Exception as error:
                 index.remove(key)
                 if self._on_index_error is not None:
@@ -219,7 +287,16 @@ class Store:
                 index.put(key, values)
 
     def __repr__(self) -> str:
-        return f"<Store {self._objects} objects, {self._bytes} bytes, indexes: {', '.join(self._indexes) or 'none'}>"
+        return f"<Store {self._objects} objects, {self._held_bytes} bytes held, indexes: {', '.join(self._indexes) or 'none'}>"
+
+
+def _saved(entry: Entry) -> int:
+    return entry.size - len(entry.held)
+
+
+def _meets(entry: Entry, tests: list[tuple[str, str]]) -> bool:
+    metadata = entry.metadata
+    return all((metadata.namespace if field == NAMESPACE else metadata.name) == value for field, value in tests)
 
 
 def is_older(version: str, than: str) -> bool:

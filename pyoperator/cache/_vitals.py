@@ -25,6 +25,7 @@ class Vitals:
         self._namespace = namespace
         self.synced = False
         self.lists = 0
+        self.streamed_lists = 0
         self.relists = 0
         self.watches = 0
         self.events = 0
@@ -40,6 +41,11 @@ class Vitals:
         self._logged_at = float("-inf")
         self._logged_reason = ""
 
+    @property
+    def sign_of_life_age(self) -> float | None:
+        """Seconds since the last sign of life; None if there was none yet."""
+        return None if self._life_at is None else self._clock.elapsed() - self._life_at
+
     def alive(self) -> None:
         """Note data from the watch: everything works."""
         self._life_at = self._clock.elapsed()
@@ -50,18 +56,23 @@ class Vitals:
         self._bookmark_at = self._clock.elapsed()
         self.alive()
 
-    def listed(self) -> None:
-        """Note a complete list. It cures only failures to list: a watch that always breaks must stay visible."""
+    def receiving(self) -> None:
+        """Note that a state is on its way; whether all of it comes is not known yet, so it cures nothing."""
+        self._life_at = self._clock.elapsed()
+
+    def listed(self, *, streamed: bool) -> None:
+        """Note a complete state. It cures only failures to list: a watch that always breaks must stay visible."""
         self.lists += 1
+        self.streamed_lists += streamed
         self._life_at = self._clock.elapsed()
         if self._phase == "list":
             self._recovered()
 
     def connected(self) -> None:
-        """Note that a watch was accepted. What failed inside a stream is cured by the first line, not by this."""
+        """Note that a watch was accepted. What failed inside a stream, silence too, is cured by its first line, not by this."""
         self.watches += 1
         self._life_at = self._clock.elapsed()
-        if self._phase in ("connect", "silent"):
+        if self._phase == "connect":
             self._recovered()
 
     def failed(self, phase: Phase, reason: str, *, server_answers: bool, retry_in: float) -> None:
@@ -94,6 +105,7 @@ class Vitals:
             synced=self.synced,
             resource_version=resource_version,
             lists=self.lists,
+            streamed_lists=self.streamed_lists,
             relists=self.relists,
             watches=self.watches,
             events=self.events,
@@ -101,7 +113,8 @@ class Vitals:
             unexpected_errors=self.unexpected_errors,
             unreadable=self.unreadable,
             bookmark_age=None if self._bookmark_at is None else now - self._bookmark_at,
-            sign_of_life_age=None if self._life_at is None else now - self._life_at,
+            sign_of_life_age=self.sign_of_life_age,
+            phase=self._phase or "",
             failure=self._failure,
             failing_for=None if self._failing_since is None else now - self._failing_since,
             server_answers=self._server_answers,

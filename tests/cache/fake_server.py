@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 import structlog
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 WIDGET = GroupVersionKind("example.com", "v1", "Widget")
 RESOURCE = ResourceKind(WIDGET, "widgets")
+WatchList: TypeAlias = Literal["supported", "refused", "ignored"]
+"""What becomes of sendInitialEvents; "ignored" is an ordinary watch, as of a server that does not know it."""
 BOOKMARK_PERIOD = 60.0
+_END: Final = {"annotations": {"k8s.io/initial-events-end": "true"}}
 
 
 def scheme() -> Scheme:
@@ -70,6 +73,11 @@ class Request:
     query: dict[str, str]
     headers: Mapping[str, str]
 
+    @property
+    def initial(self) -> bool:
+        """Whether it asks for the complete state as the beginning of the watch."""
+        return self.query.get("sendInitialEvents") == "true"
+
 
 class _Mute(Exception):
     pass
@@ -78,7 +86,14 @@ class _Mute(Exception):
 class FakeServer:
     """A Transport over one collection whose state and history the test owns."""
 
-    def __init__(self, *, chunk: int = 0, gone_as_event: bool = True, ignore_limit_at_zero: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        chunk: int = 0,
+        gone_as_event: bool = True,
+        ignore_limit_at_zero: bool = False,
+        watch_list: WatchList = "supported",
+    ) -> None:
         self.version = 100
         self.oldest = 100
         self.objects: dict[ObjectKey, dict[str, Any]] = {}
@@ -86,11 +101,14 @@ class FakeServer:
         self.chunk = chunk
         self.gone_as_event = gone_as_event
         self.ignore_limit_at_zero = ignore_limit_at_zero
+        self.watch_list: WatchList = watch_list
         self.requests: list[Request] = []
         self.list_faults: deque[Fault | None] = deque()
         self.watch_faults: deque[Fault | None] = deque()
         self.always: Callable[[Request], Fault | None] = lambda _: None
         self.after_page: Callable[[], None] = lambda: None
+        self.end_follows = True
+        self.before_end: Callable[[asyncio.Queue[bytes | Exception | None]], None] = lambda _: None
         self.watches: list[asyncio.Queue[bytes | Exception | None]] = []
         self._snapshots: dict[str, list[dict[str, Any]]] = {}
         self._uids = 0
@@ -143,10 +161,20 @@ class FakeServer:
             watch.put_nowait(data)
 
     def lists(self) -> list[Request]:
-        return [request for request in self.requests if not request.watch]
+        """The requests for the complete state that the server understands as such."""
+        return [
+            request
+            for request in self.requests
+            if not request.watch or (request.initial and self.watch_list == "supported")
+        ]
 
     def watch_requests(self) -> list[Request]:
-        return [request for request in self.requests if request.watch]
+        """The requests for ordinary watches."""
+        return [request for request in self.requests if request.watch and not request.initial]
+
+    def streams(self) -> list[Request]:
+        """The requests for watches that begin with the complete state."""
+        return [request for request in self.requests if request.initial]
 
     def _publish(self, type_: str, obj: dict[str, Any]) -> None:
         self.log.append((self.version, type_, obj))
@@ -194,7 +222,13 @@ class FakeServer:
         self.requests.append(request)
         assert len(self.requests) < 5000, "the reflector spins"
         await asyncio.sleep(0.001)
-        faults = self.watch_faults if watch else self.list_faults
+        if request.initial and self.watch_list == "refused":
+            told = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch"
+            yield _Stream(422, self._pieces(status_body(422, "Invalid", told)), {})
+            return
+        # Faults of lists hit whatever request the state comes from.
+        of_list = not watch or (request.initial and self.watch_list == "supported")
+        faults = self.list_faults if of_list else self.watch_faults
         fault = faults.popleft() if faults else self.always(request)
         if fault is not None and fault.lagging and not parameters.get("resourceVersion"):
             fault = None  # only the watch cache lags; a consistent read, from etcd, does not
@@ -220,11 +254,17 @@ class FakeServer:
             await asyncio.sleep(idle_timeout or 1e9)
             raise TransportError("idle")
 
-    def _list(self, request: Request) -> _Stream:
+    def _too_large(self, request: Request) -> _Stream | None:
         asked = request.query.get("resourceVersion", "")
-        if asked not in ("", "0") and int(asked) > self.version:
-            causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
-            return _Stream(504, self._pieces(status_body(504, "Timeout", "too large", causes=causes)), {})
+        if asked in ("", "0") or int(asked) <= self.version:
+            return None
+        causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
+        return _Stream(504, self._pieces(status_body(504, "Timeout", "too large", causes=causes)), {})
+
+    def _list(self, request: Request) -> _Stream:
+        too_large = self._too_large(request)
+        if too_large is not None:
+            return too_large
         token = request.query.get("continue", "")
         if token and token not in self._snapshots:
             return _Stream(410, self._pieces(status_body(410, "Expired", "continue token expired")), {})
@@ -255,7 +295,14 @@ class FakeServer:
 
     @asynccontextmanager
     async def _watch(self, request: Request, idle_timeout: float | None) -> AsyncIterator[_Stream]:
-        version = int(request.query["resourceVersion"])
+        supported = request.initial and self.watch_list == "supported"
+        too_large = self._too_large(request) if supported else None
+        if too_large is not None:
+            yield too_large
+            return
+        # Without a version even a server that knows nothing of initial events sends what there is; but no end mark.
+        from_start = supported or not request.query.get("resourceVersion")
+        version = self.version if from_start else int(request.query["resourceVersion"])
         if version < self.oldest:
             body = status_body(410, "Expired", f"too old resource version: {version} ({self.oldest})")
             if self.gone_as_event:
@@ -264,6 +311,14 @@ class FakeServer:
                 yield _Stream(410, self._pieces(body), {})
             return
         queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
+        if from_start:
+            for found in self.objects.values():
+                queue.put_nowait(self._line("ADDED", found))
+        if supported:
+            self.before_end(queue)
+            version = self.version
+            if self.end_follows:
+                queue.put_nowait(self._line("BOOKMARK", {"metadata": {"resourceVersion": str(version), **_END}}))
         for at, type_, obj in self.log:
             if at > version:
                 queue.put_nowait(self._line(type_, obj))

@@ -35,9 +35,9 @@ def test_one_informer_serves_every_way_to_read_a_kind() -> None:
     server = populated()
 
     async def body(cache: Cache) -> None:
-        informer = cache.informer(Widget)
-        assert cache.informer(WIDGET) is informer
-        await cache.wait_for_sync()
+        informer = cache.get_informer(Widget)
+        assert cache.get_informer(WIDGET) is informer
+        await cache.wait_for_cache_sync()
         key = ObjectKey("a", "x")
         typed, free = cache.get(Widget, key), cache.get(WIDGET, key)
         assert typed.spec.size == free["spec"]["size"] == 1
@@ -57,8 +57,8 @@ def test_one_informer_serves_every_way_to_read_a_kind() -> None:
 
 def test_what_is_not_there_is_not_found_as_the_server_says_it() -> None:
     async def body(cache: Cache) -> None:
-        cache.informer(WIDGET)
-        await cache.wait_for_sync()
+        cache.get_informer(WIDGET)
+        await cache.wait_for_cache_sync()
         with pytest.raises(NotFound, match=r'widgets\.example\.com "gone" not found') as caught:
             cache.get(WIDGET, ObjectKey("a", "gone"))
         assert caught.value.status.code == 404
@@ -69,12 +69,12 @@ def test_what_is_not_there_is_not_found_as_the_server_says_it() -> None:
 
 def test_a_kind_that_is_not_cached_names_the_remedy() -> None:
     async def body(cache: Cache) -> None:
-        with pytest.raises(NoInformer, match=r"cache.informer\(\)"):
+        with pytest.raises(NoInformer, match=r"cache.get_informer\(\)"):
             cache.get(WIDGET, ObjectKey("a", "x"))
         with pytest.raises(UnknownKindError):
-            cache.informer(GroupVersionKind("x", "v1", "Y"))
-        cache.informer(WIDGET, namespaces=("a",))
-        await cache.wait_for_sync()
+            cache.get_informer(GroupVersionKind("x", "v1", "Y"))
+        cache.get_informer(WIDGET, namespaces=("a",))
+        await cache.wait_for_cache_sync()
         assert [found.name for found in cache.list(WIDGET)] == ["x"]
         with pytest.raises(NoInformer, match="namespaces a only, not for 'b'"):
             cache.list(WIDGET, namespace="b")
@@ -87,8 +87,8 @@ def test_a_read_before_the_first_sync_does_not_claim_absence() -> None:
     server.always = lambda _: Fault(403, b"no")
 
     async def body(cache: Cache) -> None:
-        cache.informer(WIDGET)
-        with pytest.raises(NotSynced, match="wait_for_sync"):
+        cache.get_informer(WIDGET)
+        with pytest.raises(NotSynced, match="wait_for_cache_sync"):
             cache.get(WIDGET, ObjectKey("a", "x"))
         await settle(1)
         with pytest.raises(NotSynced, match="403"):
@@ -105,8 +105,8 @@ def test_an_object_that_does_not_fit_its_class_fails_alone() -> None:
     server.put("bad", spec={"size": "huge"})
 
     async def body(cache: Cache) -> None:
-        cache.informer(Widget)
-        await cache.wait_for_sync()
+        cache.get_informer(Widget)
+        await cache.wait_for_cache_sync()
         assert [found.metadata.name for found in cache.list(Widget)] == ["x", "y"]
         assert len(cache.list(WIDGET)) == 3
         with pytest.raises(ValueError, match=r"spec\.size"):
@@ -120,8 +120,8 @@ def test_references_are_counted() -> None:
     server = populated()
 
     async def body(cache: Cache) -> None:
-        one, two = cache.informer(WIDGET), cache.informer(WIDGET)
-        await cache.wait_for_sync()
+        one, two = cache.get_informer(WIDGET), cache.get_informer(WIDGET)
+        await cache.wait_for_cache_sync()
         await settle()
         cache.release(one)
         assert len(server.watches) == 1
@@ -133,7 +133,7 @@ def test_references_are_counted() -> None:
         with pytest.raises(ValueError, match="release it once"):
             cache.release(one)
         # Asked for again while running: started at once, from scratch.
-        again = cache.informer(WIDGET)
+        again = cache.get_informer(WIDGET)
         assert again is not one
         await again.wait_synced()
         cache.remove_informer(WIDGET)
@@ -146,15 +146,15 @@ def test_references_are_counted() -> None:
 
 def test_options_by_kind_and_default_namespaces() -> None:
     async def body(cache: Cache) -> None:
-        informer = cache.informer(WIDGET)
+        informer = cache.get_informer(WIDGET)
         assert informer.options.label_selector == "app=db"
         assert informer.namespaces == ("a",)
-        assert cache.informer(Widget, namespaces=ALL_NAMESPACES).namespaces == ("",)
-        assert cache.informer(NODE).namespaces == ("",)
+        assert cache.get_informer(Widget, namespaces=ALL_NAMESPACES).namespaces == ("",)
+        assert cache.get_informer(NODE).namespaces == ("",)
         configmap = next(kind.gvk for kind in BUILTIN_KINDS if kind.gvk.kind == "ConfigMap")
-        assert cache.informer(configmap, metadata_only=True).namespaces == ("a",)
-        assert cache.informer(configmap).options.metadata_only is False
-        assert cache.find_informer(configmap) is cache.informer(configmap)
+        assert cache.get_informer(configmap, metadata_only=True).namespaces == ("a",)
+        assert cache.get_informer(configmap).options.metadata_only is False
+        assert cache.find_informer(configmap) is cache.get_informer(configmap)
 
     run_cache(populated(), body, by_kind={Widget: CacheOptions(label_selector="app=db")}, default_namespaces=("a",))
 
@@ -165,8 +165,8 @@ def test_indexes_before_and_after_the_sync() -> None:
 
     async def body(cache: Cache) -> None:
         cache.add_index(Widget, "size", lambda found: [str(found.spec.size)])
-        informer = cache.informer(WIDGET)
-        await cache.wait_for_sync()
+        informer = cache.get_informer(WIDGET)
+        await cache.wait_for_cache_sync()
 
         def apps(entry: Entry) -> list[str]:
             return [entry.metadata.labels.get("app", "")]
@@ -197,10 +197,10 @@ def test_it_runs_once_at_a_time_and_may_run_again() -> None:
 
     async def again(cache: Cache) -> None:
         other = Cache(server, scheme())
-        other.informer(WIDGET)
+        other.get_informer(WIDGET)
         for _ in range(2):
             running = asyncio.create_task(other.run())
-            await other.wait_for_sync()
+            await other.wait_for_cache_sync()
             await settle(1)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
@@ -225,9 +225,9 @@ def test_a_broken_informer_counts_if_another_proves_that_the_server_answers() ->
     server.always = only_widgets_in_b
 
     async def body(cache: Cache) -> None:
-        cache.informer(WIDGET, namespaces=("a",))
-        cache.informer(WIDGET, namespaces=("b",))
-        await cache.wait_for_sync()
+        cache.get_informer(WIDGET, namespaces=("a",))
+        cache.get_informer(WIDGET, namespaces=("b",))
+        await cache.wait_for_cache_sync()
         await settle(340)
         (problem,) = cache.health().problems
         assert "in b: watch broken" in problem
@@ -240,8 +240,8 @@ def test_reprs_hold_no_contents() -> None:
     server.put("x", data={"password": "hunter2"})
 
     async def body(cache: Cache) -> None:
-        informer = cache.informer(WIDGET)
-        await cache.wait_for_sync()
+        informer = cache.get_informer(WIDGET)
+        await cache.wait_for_cache_sync()
         entry = cache.entries(WIDGET)[0]
         for found in (cache, informer, informer.store, entry, informer.reflectors[0], cache.status()):
             assert "hunter2" not in repr(found)
@@ -255,8 +255,8 @@ def test_an_informer_released_before_it_has_synced_is_waited_for_no_longer() -> 
     server.always = lambda _: Fault(403, b"no")
 
     async def body(cache: Cache) -> None:
-        informer = cache.informer(WIDGET)
-        waiting = asyncio.create_task(cache.wait_for_sync())
+        informer = cache.get_informer(WIDGET)
+        waiting = asyncio.create_task(cache.wait_for_cache_sync())
         await settle()
         assert not waiting.done()
         cache.release(informer)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pyoperator.apiserver import APIServer, ServerOptions
 from pyoperator.cache import Cache, CachedClient
 from pyoperator.client import Client
@@ -52,13 +54,14 @@ def config_map(name: str, **labels: str) -> Unstructured:
     return found
 
 
-def test_it_follows_creates_patches_and_deletes() -> None:
+@pytest.mark.parametrize("watch_list", [True, False])
+def test_it_follows_creates_patches_and_deletes(watch_list: bool) -> None:
     async def body(cache: Cache, client: Client) -> None:
         await client.create(config_map("before"))
-        informer = cache.informer(CONFIG_MAP, namespaces=("default",))
+        informer = cache.get_informer(CONFIG_MAP, namespaces=("default",), watch_list=watch_list)
         heard = Recorder()
         informer.add_handler(heard)
-        await cache.wait_for_sync()
+        await cache.wait_for_cache_sync()
         reader = CachedClient(client, cache)
         assert (await reader.get(CONFIG_MAP, "default/before"))["data"] == {"a": "b"}
         for number in range(20):
@@ -76,18 +79,21 @@ def test_it_follows_creates_patches_and_deletes() -> None:
         # An hour of server timeouts and bookmarks: no failure, no second list.
         await asyncio.sleep(3600)
         status = informer.status()
-        assert (status.lists, status.failures) == (1, 0)
+        assert (status.lists, status.streamed_lists, status.failures) == (1, int(watch_list), 0)
         assert status.bookmark_age is not None
 
     on_server(body)
 
 
-def test_selectors_pages_and_metadata_only() -> None:
+@pytest.mark.parametrize("watch_list", [True, False])
+def test_selectors_pages_and_metadata_only(watch_list: bool) -> None:
     async def body(cache: Cache, client: Client) -> None:
         for number in range(25):
             await client.create(config_map(f"c{number}", parity="odd" if number % 2 else "even"))
-        cache.informer(CONFIG_MAP, label_selector="parity=odd", page_size=5, metadata_only=True)
-        await cache.wait_for_sync()
+        cache.get_informer(
+            CONFIG_MAP, label_selector="parity=odd", page_size=5, metadata_only=True, watch_list=watch_list
+        )
+        await cache.wait_for_cache_sync()
         entries = cache.entries(CONFIG_MAP)
         assert len(entries) == 12
         assert all(b'"data"' not in entry.raw for entry in entries)
@@ -103,7 +109,7 @@ def test_selectors_pages_and_metadata_only() -> None:
 
 def test_a_missing_kind_appears() -> None:
     async def body(cache: Cache, client: Client) -> None:
-        informer = cache.informer(Gadget)
+        informer = cache.get_informer(Gadget)
         await asyncio.sleep(100)
         assert not informer.synced
         assert "CustomResourceDefinition is missing" in informer.status().failure

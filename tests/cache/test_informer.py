@@ -16,7 +16,7 @@ def test_several_namespaces_fill_one_store() -> None:
         server.put(f"only-{namespace}", namespace)
 
     async def body(cache: Cache) -> None:
-        informer = cache.informer(WIDGET, namespaces=("a", "b"))
+        informer = cache.get_informer(WIDGET, namespaces=("a", "b"))
         heard = Recorder()
         informer.add_handler(heard)
         await informer.wait_synced()
@@ -47,7 +47,7 @@ def test_a_late_handler_hears_what_is_there_first() -> None:
     server.put("x")
 
     async def body(cache: Cache) -> None:
-        informer = cache.informer(WIDGET)
+        informer = cache.get_informer(WIDGET)
         await informer.wait_synced()
         heard = Recorder()
         registration = informer.add_handler(heard)
@@ -78,7 +78,7 @@ def test_a_failing_handler_stops_nobody() -> None:
         on_update = on_delete = on_add
 
     async def body(cache: Cache) -> None:
-        informer = cache.informer(WIDGET)
+        informer = cache.get_informer(WIDGET)
         failing = informer.add_handler(Failing())
         heard = Recorder()
         informer.add_handler(heard)
@@ -114,8 +114,8 @@ def test_a_handler_may_remove_itself_and_add_others() -> None:
             self.informer.add_handler(late)
 
     async def body(cache: Cache) -> None:
-        once = Once(cache.informer(WIDGET))
-        await cache.wait_for_sync()
+        once = Once(cache.get_informer(WIDGET))
+        await cache.wait_for_cache_sync()
         assert once.told() == [("ADDED", "x")]
         assert late.told() == [("ADDED", "x"), ("ADDED", "y")]
 
@@ -127,7 +127,7 @@ def test_resync_replays_everything_in_its_period() -> None:
     server.put("x")
 
     async def body(cache: Cache) -> None:
-        informer = cache.informer(WIDGET, resync_period=100.0)
+        informer = cache.get_informer(WIDGET, resync_period=100.0)
         heard = Recorder()
         informer.add_handler(heard)
         await settle(89)
@@ -148,7 +148,7 @@ def test_cancelling_anywhere_in_a_large_list_leaves_a_state_that_the_next_run_co
         server.put(f"w{number}")
 
     async def body(cache: Cache) -> None:
-        informer = cache.informer(WIDGET, page_size=0)
+        informer = cache.get_informer(WIDGET, page_size=0)
         heard = Recorder()
         informer.add_handler(heard)
         for steps in range(40):

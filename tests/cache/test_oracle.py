@@ -13,8 +13,10 @@ from tests.cache.fake_server import WIDGET, FakeServer, Fault, Recorder, content
 
 if TYPE_CHECKING:
     from pyoperator.cache import Cache
+    from tests.cache.fake_server import WatchList
 
 NAMES = [f"w{number}" for number in range(6)]
+WATCH_LISTS: list[WatchList] = ["supported", "supported", "refused", "ignored"]
 STEPS = [
     *["put"] * 8,
     *["delete"] * 4,
@@ -30,6 +32,8 @@ STEPS = [
     "late handler",
     "a second",
     "two minutes",
+    "another server",
+    "freshen",
 ]
 FAULTS = [
     Fault(error=TransportError("refused", sent=False)),
@@ -46,11 +50,14 @@ FAULTS = [
 @given(st.integers(0, 2**32), st.integers(5, 60))
 def test_random_histories(seed: int, length: int) -> None:
     choose = random.Random(seed)
-    server = FakeServer(chunk=choose.choice([0, 0, 13, 200]), gone_as_event=choose.random() < 0.5)
+    watch_list = choose.choice(WATCH_LISTS)
+    server = FakeServer(
+        chunk=choose.choice([0, 0, 13, 200]), gone_as_event=choose.random() < 0.5, watch_list=watch_list
+    )
     handlers: list[Recorder] = []
 
     async def body(cache: Cache) -> None:
-        informer = cache.informer(
+        informer = cache.get_informer(
             WIDGET, page_size=choose.choice([0, 2, 500]), namespaces=choose.choice([(), ("a", "b")])
         )
 
@@ -91,6 +98,11 @@ def test_random_histories(seed: int, length: int) -> None:
                     await settle(1)
                 case "two minutes":
                     await settle(120)
+                case "another server":  # the next replica behind the load balancer, of another version
+                    server.watch_list = choose.choice(WATCH_LISTS)
+                    server.cut()
+                case "freshen":
+                    cache.freshen(choose.choice([0.0, 1.0, 75.0]))
             if choose.random() < 0.3:
                 await settle(choose.random() * 3)
         server.list_faults.clear()

@@ -14,20 +14,21 @@ from pyoperator.objects import ObjectKey
 from tests.cache.fake_server import WIDGET, FakeServer, Fault, Recorder, contents, run_cache, settle, status_body, truth
 
 if TYPE_CHECKING:
-    from tests.cache.fake_server import Request
+    from tests.cache.fake_server import Request, WatchList
 
 REFUSED = TransportError("connection refused", sent=False)
 
 
-def populated(count: int = 3, **options: Any) -> FakeServer:
-    server = FakeServer(**options)
+def populated(count: int = 3, watch_list: WatchList = "refused", **options: Any) -> FakeServer:
+    """Most of what is here concerns the list and the watch after it; test_reflector_streaming.py has the other way."""
+    server = FakeServer(watch_list=watch_list, **options)
     for number in range(count):
         server.put(f"w{number}")
     return server
 
 
 def watched(cache: Cache, **options: Any) -> tuple[Informer, Recorder]:
-    informer = cache.informer(WIDGET, **options)
+    informer = cache.get_informer(WIDGET, **options)
     recorder = Recorder()
     informer.add_handler(recorder)
     return informer, recorder
@@ -57,7 +58,7 @@ def test_list_then_watch(chunk: int) -> None:
         assert status.bookmark_age is None
 
     run_cache(server, body)
-    first, watch = server.requests
+    _, first, watch = server.requests  # the first of all asked for a stream
     assert first.query == {"resourceVersion": "0", "limit": "500"}
     assert watch.query["allowWatchBookmarks"] == "true"
     assert watch.query["resourceVersion"] == "103"
@@ -162,8 +163,8 @@ def test_410_lists_again_and_tells_the_difference(as_event: bool) -> None:
         assert not any(event.initial for event in heard.events[5:])
         assert contents(cache) == truth(server)
         assert informer.status().relists == 1
-        # What did not change is the very same entry: a re-list costs no memory.
-        assert cache.get_entry(WIDGET, ObjectKey("a", "w3")) is before[ObjectKey("a", "w3")]
+        # What did not change is the very same bytes: a re-list costs no memory.
+        assert cache.get_entry(WIDGET, ObjectKey("a", "w3")).raw is before[ObjectKey("a", "w3")].raw
 
     run_cache(server, body)
     assert server.lists()[1].query == {"resourceVersion": "105", "resourceVersionMatch": "NotOlderThan"}
@@ -255,17 +256,53 @@ def test_no_permission_never_expires(code: int, told: str) -> None:
     run_cache(server, body)
 
 
+@pytest.mark.parametrize("watch_list", ["supported", "refused", "ignored"])
+def test_a_storm_of_401_never_ends_it(watch_list: WatchList) -> None:
+    server = populated(watch_list=watch_list)
+    told = status_body(401, "Unauthorized", "the token has expired")
+    storm = True
+
+    def fault(request: Request) -> Fault | None:
+        if not storm:
+            return None
+        as_event = request.watch and len(server.requests) % 2
+        return Fault(body=b'{"type":"ERROR","object":%s}\n' % told) if as_event else Fault(401, told)
+
+    async def body(cache: Cache) -> None:
+        nonlocal storm
+        informer, heard = watched(cache)
+        storm = False
+        await informer.wait_synced()
+        storm = True
+        server.always = fault
+        server.cut(TransportError("reset"))
+        server.put("w0")
+        server.delete("w1")
+        await settle(7200)
+        assert informer.status().failing_for is not None
+        assert "the token has expired" in informer.status().failure
+        storm = False
+        await settle(100)
+        assert contents(cache) == truth(server)
+        assert informer.status().failing_for is None
+        assert "DELETED" in [type_ for type_, _ in heard.told()]
+
+    run_cache(server, body)
+    assert len(server.requests) < 7200 / 15
+
+
 def test_a_new_reason_is_logged_at_once() -> None:
     server = populated()
     server.list_faults.extend([Fault(403, status_body(403)), Fault(403, status_body(403)), Fault(500, b"oops")])
 
     async def body(cache: Cache) -> None:
-        await cache.informer(WIDGET).wait_synced()
+        await cache.get_informer(WIDGET).wait_synced()
 
     logs = run_cache(server, body)
-    assert [call["level"] for call in logs] == ["warning", "warning", "info"]
-    assert "403" in logs[0]["reason"]
-    assert "oops" in logs[1]["reason"]
+    assert "does not stream its state" in logs[0]["event"]
+    assert [call["level"] for call in logs] == ["info", "warning", "warning", "info"]
+    assert "403" in logs[1]["reason"]
+    assert "oops" in logs[2]["reason"]
 
 
 def test_retry_after_is_obeyed() -> None:
@@ -273,7 +310,7 @@ def test_retry_after_is_obeyed() -> None:
     server.list_faults.append(Fault(429, status_body(429, "TooManyRequests"), headers={"retry-after": "17"}))
 
     async def body(cache: Cache) -> None:
-        await cache.informer(WIDGET).wait_synced()
+        await cache.get_informer(WIDGET).wait_synced()
 
     run_cache(server, body)
     first, second = server.lists()
@@ -287,7 +324,7 @@ def test_no_retry_after_kills_an_informer(told: str) -> None:
 
     async def body(cache: Cache) -> None:
         async with asyncio.timeout(130):
-            await cache.informer(WIDGET).wait_synced()
+            await cache.get_informer(WIDGET).wait_synced()
 
     run_cache(server, body)
 
@@ -359,6 +396,48 @@ def test_a_broken_watch_comes_back(fault: Fault, times: int) -> None:
     run_cache(server, body)
 
 
+@pytest.mark.parametrize(
+    "garbage", [b"<html>login</html>\n", b'{"type":"ADDED","object":{}\n', b"\x00\xff\n", b"null\n"]
+)
+def test_garbage_in_the_middle_of_a_watch_loses_nothing(garbage: bytes) -> None:
+    server = populated()
+
+    async def body(cache: Cache) -> None:
+        informer, heard = watched(cache)
+        await informer.wait_synced()
+        await settle()
+        server.put("w0")
+        server.send(garbage)
+        server.delete("w1")
+        server.put("w3")
+        await settle(5)
+        assert contents(cache) == truth(server)
+        assert heard.told()[3:] == [("MODIFIED", "w0"), ("DELETED", "w1"), ("ADDED", "w3")]
+        assert informer.status().lists == 1  # resumed after what was good
+
+    logs = run_cache(server, body)
+    assert any("not a watch event" in call.get("reason", "") for call in logs)
+
+
+@pytest.mark.parametrize("watch_list", ["supported", "refused"])
+def test_an_object_of_10_mib_comes_in_pieces(watch_list: WatchList) -> None:
+    server = populated(watch_list=watch_list, chunk=65_536)
+    size = 10 * 1024 * 1024
+    server.put("large", data="x" * size)
+
+    async def body(cache: Cache) -> None:
+        informer, _ = watched(cache)
+        await informer.wait_synced()
+        await settle()
+        server.put("large", data="y" * size)
+        await settle()
+        assert contents(cache) == truth(server)
+        assert len(cache.get_entry(WIDGET, ObjectKey("a", "large")).raw) > size
+        assert informer.status().failures == 0
+
+    run_cache(server, body)
+
+
 def test_a_silent_watch_is_given_up() -> None:
     server = populated()
     server.watch_faults.append(Fault(hang=True))
@@ -372,6 +451,24 @@ def test_a_silent_watch_is_given_up() -> None:
 
     logs = run_cache(server, body)
     assert any("silent for" in call.get("reason", "") for call in logs)
+
+
+def test_silence_after_silence_is_one_failure_that_lasts() -> None:
+    """A server that takes every watch and says nothing: each connection that it accepts cures nothing."""
+    server = populated()
+    server.watch_faults += [Fault(hang=True)] * 20
+
+    async def body(cache: Cache) -> None:
+        informer, _ = watched(cache)
+        await informer.wait_synced()
+        await settle(800)
+        status = informer.status()
+        assert (status.failing_for or 0.0) > 300, status
+        server.watch_faults.clear()
+        await settle(200)
+        assert informer.status().failing_for is None
+
+    run_cache(server, body)
 
 
 def test_an_older_answer_is_refused() -> None:
@@ -441,7 +538,7 @@ def test_an_object_that_cannot_be_read_fails_alone() -> None:
 
 
 def test_metadata_only_asks_for_it() -> None:
-    server = FakeServer()
+    server = FakeServer(watch_list="refused")
     server.put("w0", spec={"secret": "x"})
 
     async def body(cache: Cache) -> None:
@@ -452,8 +549,9 @@ def test_metadata_only_asks_for_it() -> None:
 
     run_cache(server, body)
     accepts = [request.headers["accept"] for request in server.requests]
-    assert accepts[0].startswith("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
-    assert accepts[1].startswith("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1")
+    assert accepts[0].startswith("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1")
+    assert accepts[1].startswith("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
+    assert accepts[2].startswith("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1")
 
 
 def test_a_watch_that_always_breaks_makes_the_cache_unready_after_five_minutes() -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyoperator.cache import Entry, LabelSelector, Store, owner_uids
+from pyoperator.cache import Entry, LabelSelector, NoIndex, Store, owner_uids
 from pyoperator.cache._store import is_older
 from pyoperator.objects import Metadata, ObjectKey, OwnerReference
 from tests.cache.fake_server import scheme
@@ -107,7 +107,7 @@ def test_indexes_follow_every_change() -> None:
     assert len(store.select(selector=LabelSelector.parse("color=blue"))) == 1
     store.delete(ObjectKey("a", "y"))
     assert by("red") == []
-    with pytest.raises(KeyError, match=r"known: color, owner.*cache.add_index"):
+    with pytest.raises(NoIndex, match=r"known: color, owner.*cache.add_index"):
         store.select(indexed={"size": "1"})
     with pytest.raises(ValueError, match="another name"):
         store.add_index("color", owner_uids)

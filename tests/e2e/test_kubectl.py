@@ -24,7 +24,6 @@ OPERATOR = "import sys; from postgres_operator.main import main; sys.exit(main()
 KUBECTL = shutil.which("kubectl")
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.xdist_group("kubectl"),
     pytest.mark.skipif(KUBECTL is None, reason="MISSING TOOL: kubectl: the embedded server was not tested against it"),
 ]
 
