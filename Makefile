@@ -13,8 +13,8 @@ OBJECTS ?= 50
 IMG ?= controller:latest
 KUBECTL ?= kubectl
 DOCKER ?= docker
-# Tests that need more than one room.
-TOGETHER := benchmarks deploy docs e2e examples real simulation
+# Tests that need more than one room; those that take longest first.
+TOGETHER := e2e benchmarks chaos deploy docs examples real simulation
 LAB = $(BIN)/python -m pyoperator lab
 LAB_FLAGS = --replicas $(REPLICAS) --lease-duration $(LEASE_DURATION) --renew-deadline $(RENEW_DEADLINE) \
   --retry-period $(RETRY_PERIOD) --project examples/postgres-operator/lab.yaml
@@ -47,10 +47,10 @@ demo: $(STAMP) ## The same, finite and measured: crash, hand-over, rolling updat
 .PHONY: test
 test: $(STAMP) lint typecheck ## All gates and all tests
 	@# Each room by itself, measured; the floor of the branch coverage only rises.
-	$(BIN)/python -m pytest -n 2 -q --dist loadgroup --cov --cov-report= $(addprefix --ignore=tests/,$(TOGETHER)) tests
+	$(BIN)/python -m pytest -n 2 -q --cov --cov-report= $(addprefix --ignore=tests/,$(TOGETHER)) tests
 	$(BIN)/python -m coverage report --format=total
 	@# The rooms together: virtual time, real processes, documents.
-	$(BIN)/python -m pytest -n 2 -q --dist loadgroup --durations=10 $(addprefix tests/,$(TOGETHER))
+	$(BIN)/python -m pytest -n 2 -q --durations=10 $(addprefix tests/,$(TOGETHER))
 	@# Once more where tasks meet, with asyncio's own checks on.
 	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m pytest -n 2 -q tests/controller \
 	  tests/leaderelection/test_loop_host.py tests/manager/test_life_cycle.py tests/manager/test_manager.py
@@ -82,6 +82,18 @@ conformance: $(STAMP) ## The same requests to the embedded server and, with PYOP
 .PHONY: bench
 bench: $(STAMP) ## Benchmarks of this library (see benchmarks/)
 	$(BIN)/python -m benchmarks
+
+.PHONY: simulate
+simulate: $(STAMP) ## Elections by the hundred thousand on virtual time, and whole replicas by the thousand (see scripts/simulate)
+	@PYTHON=$(BIN)/python scripts/simulate --histories 100000 --full-stack 1000 --jobs 2
+
+.PHONY: storm
+storm: $(STAMP) ## The cache in ten virtual minutes of every fault at once, for 50 seeds (see scripts/storm)
+	@$(BIN)/python scripts/storm --seeds 1-50
+
+.PHONY: chaos
+chaos: $(STAMP) ## Break real replicas in every way, judge them, write docs/ha-report.md (some 20 minutes)
+	@PYTHON=$(BIN)/python scripts/chaos
 
 .PHONY: e2e-real
 e2e-real: $(STAMP) ## The operator as processes against a real kube-apiserver (see scripts/e2e-real)

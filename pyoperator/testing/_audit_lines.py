@@ -61,10 +61,11 @@ class LeaseWrite:
     completed: float
 
 
-def read_audit(*paths: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of audit logs; a last line that is still being written is left out."""
+def read_audit(*paths: Path, start: int = 0) -> Iterator[dict[str, Any]]:
+    """Yield the events of audit logs, each from byte ``start`` on; a last line that is still being written is left out."""
     for path in paths:
         with path.open("rb") as file:
+            file.seek(start)
             for line in file:
                 if line.endswith(b"\n") and line.strip():
                     yield msgspec.json.decode(line)

@@ -1,32 +1,62 @@
-"""A transport that misbehaves as networks and servers do, by a seed."""
+"""A transport that misbehaves as networks, proxies and servers do, by a seed."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
-
-import msgspec
+from typing import TYPE_CHECKING, Final
 
 from pyoperator.client import Response, TransportError
+from pyoperator.testing._faulty_answers import ANSWERS, answer
+from pyoperator.testing._faulty_stream import AnsweredStream, FaultyStream, PrecededStream
+from pyoperator.testing._stale_reads import NOT_STALE, StaleRead, stale_read
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 
     from pyoperator.client import Query, StreamResponse, Transport
     from pyoperator.clock import Randomness
 
+_CONNECTION: Final = ("refused", "broken", "half_open")
+_STALE: Final = ("stale", "lying")
+_REQUEST: Final = (*_CONNECTION, "lost_answer", *ANSWERS, *_STALE)
+_STREAM: Final = (*_CONNECTION, "silent", *ANSWERS, *_STALE, "empty", "recut", "gone_event")
+# Drawn for each chunk, because they strike in the middle of a stream.
+_CHUNK: Final = ("cut", "repeated", "long_line")
+_WATCHES_ONLY: Final = frozenset({"gone_event", "repeated", "long_line"})
+_READS_ONLY: Final = frozenset({"gone", *_STALE})
+
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """How often what goes wrong; probabilities in [0, 1] per request, per stream or (``cut``) per chunk.
+    """How often what goes wrong; probabilities in [0, 1], all 0 unless given.
 
-    ``latency``: (least, most) seconds before a request reaches the server. ``answer_latency``: the same for its answer.
-    ``refused``: the connection is refused, nothing is sent. ``broken``: it breaks before the server sees the request.
-    ``lost_answer``: the server carries the request out and the answer is lost. ``half_open``: the request vanishes;
-    nothing comes until the timeout. ``errors``: the server answers 500; ``throttled``: 429 with Retry-After 1.
-    ``cut``: a stream breaks in the middle of a chunk. ``silent``: a stream opens and then never brings anything.
+    Of the way, in seconds: ``latency``: (least, most) before a request reaches the server; ``answer_latency``: the same
+    for its answer (not of streams).
+
+    Of the connection, per request or stream: ``refused``: nothing is sent. ``broken``: it breaks before the server sees
+    the request. ``half_open``: the request vanishes; nothing comes until the timeout. ``lost_answer`` (requests only):
+    the server carries the request out and the answer is lost.
+
+    Of the answer, per request or stream; the server does not see the request: ``errors``: 500. ``throttled``: 429 with
+    Retry-After 1. ``unauthorized``: 401. ``unavailable``: 503. ``bad_gateway``: a proxy's 502 in HTML. ``html``: a
+    proxy's login page with status 200. ``garbage``: status 200 and bytes that are no JSON. ``gone`` (GET only): 410, as
+    for a version that is compacted.
+
+    Of a stream, per stream: ``silent``: it opens and never brings anything. ``empty``: it ends at once, cleanly.
+    ``recut``: its chunks come in random pieces, so that lines are cut anywhere. ``gone_event`` (watches only): its first
+    and only event is the ERROR of code 410.
+
+    Of a stream, per chunk: ``cut``: it breaks in the middle of the chunk. ``repeated`` (watches only): the last lines,
+    up to 20, come again after it. ``long_line`` (watches only): white space stretches its first line by
+    ``long_line_bytes``.
+
+    Of reads that name a resourceVersion and may be answered "not older than" it (gets, lists, WatchLists):
+    ``stale``: the state that the server had ``lag`` (least, most) versions ago, as a watch cache that lags answers, but
+    never older than asked for. ``lying``: the same, and older than asked for, which no server may do. A read at "0"
+    allows any age; one without a version is consistent and never stale. The server is asked for the old state
+    (``resourceVersionMatch=Exact``); where it has compacted it the read passes unchanged.
     """
 
     latency: tuple[float, float] = (0.0, 0.0)
@@ -39,6 +69,24 @@ class Faults:
     throttled: float = 0.0
     cut: float = 0.0
     silent: float = 0.0
+    unauthorized: float = 0.0
+    unavailable: float = 0.0
+    bad_gateway: float = 0.0
+    html: float = 0.0
+    garbage: float = 0.0
+    gone: float = 0.0
+    gone_event: float = 0.0
+    empty: float = 0.0
+    recut: float = 0.0
+    repeated: float = 0.0
+    long_line: float = 0.0
+    long_line_bytes: int = 10 * 1024 * 1024
+    stale: float = 0.0
+    lying: float = 0.0
+    lag: tuple[int, int] = (1, 100)
+
+
+_KNOWN: Final = frozenset({*_REQUEST, *_STREAM, *_CHUNK})
 
 
 class FaultyTransport:
@@ -68,13 +116,13 @@ class FaultyTransport:
     def inject_next(self, *names: str) -> None:
         """Make the next requests fail in these ways, one each, before chance decides again.
 
-        Names are the fields of Faults: ``refused``, ``broken``, ``lost_answer``, ``half_open``, ``errors``,
-        ``throttled``; for the next stream ``cut`` and ``silent``.
+        Names are those of the probabilities in Faults. A name waits for the next request or stream that it can befall:
+        ``silent`` for a stream, ``gone_event`` for a watch, ``stale`` for a read that may be stale; those behind it wait
+        too. ``cut``, ``repeated`` and ``long_line`` strike at the first chunk of the next stream.
         """
-        known = set(Faults.__dataclass_fields__) - {"latency", "answer_latency"}
-        unknown = [name for name in names if name not in known]
+        unknown = [name for name in names if name not in _KNOWN]
         if unknown:
-            raise ValueError(f"no such fault: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+            raise ValueError(f"no such fault: {', '.join(unknown)}; there are {', '.join(sorted(_KNOWN))}")
         self._once.extend(names)
 
     async def request(
@@ -90,7 +138,8 @@ class FaultyTransport:
         """See Transport.request."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        fault = self._choose(method, path, ("refused", "broken", "half_open", "errors", "throttled", "lost_answer"))
+        read = stale_read(method, path, query, headers)
+        fault = self._choose(method, path, _possible(_REQUEST, method, read, watch=False))
         applies = self._applies(method, path)
         try:
             async with asyncio.timeout_at(deadline):
@@ -102,13 +151,21 @@ class FaultyTransport:
                     raise TransportError(f"{method} {path}: connection refused (injected)", sent=False)
                 if fault == "broken":
                     raise TransportError(f"{method} {path}: connection reset (injected)")
-                if fault == "errors":
-                    return _failure(500, "InternalError", {})
-                if fault == "throttled":
-                    return _failure(429, "TooManyRequests", {"retry-after": "1"})
+                if fault in ANSWERS:
+                    return answer(fault, self._random)
+                asked = await self._grow_old(read, fault)
+                if asked is not None:
+                    self.count(fault)
                 response = await self.inner.request(
-                    method, path, query=query, body=body, headers=headers, timeout=deadline - loop.time()
+                    method,
+                    path if asked is None else asked.path,
+                    query=query if asked is None else asked.query,
+                    body=body,
+                    headers=headers,
+                    timeout=deadline - loop.time(),
                 )
+                if asked is not None:
+                    response = asked.answer(response)
                 if fault == "lost_answer":
                     raise TransportError(f"{method} {path}: the answer was lost (injected)")
                 if applies:
@@ -132,7 +189,10 @@ class FaultyTransport:
     ) -> AsyncGenerator[StreamResponse]:
         """See Transport.stream."""
         loop = asyncio.get_running_loop()
-        fault = self._choose(method, path, ("refused", "broken", "half_open", "silent", "cut"))
+        read = stale_read(method, path, query, headers)
+        watch = any(name == "watch" and value in {"1", "true"} for name, value in query)
+        fault = self._choose(method, path, _possible(_STREAM, method, read, watch=watch), _possible_of_chunks(watch))
+        first: list[bytes] | None = None
         try:
             async with asyncio.timeout(connect_timeout):
                 if self._applies(method, path):
@@ -141,12 +201,34 @@ class FaultyTransport:
                     await loop.create_future()
                 if fault in {"refused", "broken"}:
                     raise TransportError(f"{method} {path}: connection {fault} (injected)", sent=fault != "refused")
+                asked = await self._grow_old(read, fault)
+                if asked is not None and asked.watch:
+                    first = await asked.initial_events(self.inner, headers)
+                if asked is not None and (first is not None or not asked.watch):
+                    self.count(fault)
+                    query = asked.watch or asked.query
         except TimeoutError as error:
             raise TransportError(f"{method} {path}: no answer within {connect_timeout:g} s (injected)") from error
+        if fault in ANSWERS:
+            yield AnsweredStream(answer(fault, self._random))
+            return
         async with self.inner.stream(
-            method, path, query=query, headers=headers, connect_timeout=connect_timeout, idle_timeout=idle_timeout
+            method,
+            path,
+            query=query,
+            headers=headers,
+            connect_timeout=connect_timeout,
+            idle_timeout=idle_timeout,
         ) as response:
-            yield _FaultyStream(self, response, method, path, fault, idle_timeout)
+            yield FaultyStream(
+                self,
+                PrecededStream(b"".join(first), response) if first is not None else response,
+                self._random,
+                what=f"{method} {path}",
+                fault=fault,
+                of_chunks=_possible_of_chunks(watch) if self._applies(method, path) else (),
+                idle_timeout=idle_timeout,
+            )
 
     async def aclose(self) -> None:
         """Close the transport inside."""
@@ -156,24 +238,48 @@ class FaultyTransport:
         """Exchange some of the faults: ``transport.change(errors=0.2, latency=(0.0, 0.5))``."""
         self.faults = replace(self.faults, **faults)  # type: ignore[arg-type]  # checked by the dataclass at run time
 
+    @property
+    def long_line_bytes(self) -> int:
+        return self.faults.long_line_bytes
+
+    def strikes(self, names: Iterable[str]) -> str:
+        """Draw for each name whether that fault happens now; return the first that does, counted, or ""."""
+        for name in names:
+            chance = getattr(self.faults, name)
+            # A name that is switched off costs no draw here: there is one for every chunk of every stream.
+            if chance and self._random.random() < chance:
+                return self.count(name)
+        return ""
+
+    def count(self, name: str) -> str:
+        """Note that a fault happened."""
+        self.injected[name] = self.injected.get(name, 0) + 1
+        return name
+
     def _applies(self, method: str, path: str) -> bool:
         return self.applies_to is None or self.applies_to(method, path)
 
-    def _choose(self, method: str, path: str, names: tuple[str, ...]) -> str:
+    def _choose(self, method: str, path: str, names: tuple[str, ...], more_once: tuple[str, ...] = ()) -> str:
         if not self._applies(method, path):
             return ""
-        if self._once and self._once[0] in names:
-            return self._count(self._once.pop(0))
+        if self._once and self._once[0] in (*names, *more_once):
+            return self._counted(self._once.pop(0))
         for name in names:
             # A draw for every name, hit or not: switching one fault on does not shift the others' sequence.
             chance = getattr(self.faults, name)
-            if self._random.random() < chance and name != "cut":
-                return self._count(name)
+            if self._random.random() < chance:
+                return self._counted(name)
         return ""
 
-    def _count(self, name: str) -> str:
-        self.injected[name] = self.injected.get(name, 0) + 1
-        return name
+    def _counted(self, name: str) -> str:
+        # Whether the server still has the old state, and a stream a chunk to strike at, is known later.
+        return name if name in _STALE or name in _CHUNK else self.count(name)
+
+    async def _grow_old(self, read: StaleRead, fault: str) -> StaleRead | None:
+        if fault not in _STALE:
+            return None
+        lag = self._random.randint(*self.faults.lag)
+        return await read.at_lag(self.inner, lag, lying=fault == "lying")
 
     async def _wait(self, span: tuple[float, float]) -> None:
         if span[1] > 0:
@@ -183,61 +289,16 @@ class FaultyTransport:
         return f"FaultyTransport({self.inner!r}, injected={sum(self.injected.values())})"
 
 
-class _FaultyStream:
-    def __init__(
-        self,
-        owner: FaultyTransport,
-        inner: StreamResponse,
-        method: str,
-        path: str,
-        fault: str,
-        idle_timeout: float | None,
-    ) -> None:
-        self._owner = owner
-        self._inner = inner
-        self._what = f"{method} {path}"
-        self._fault = fault
-        self._idle_timeout = idle_timeout
-
-    @property
-    def status(self) -> int:
-        return self._inner.status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self._inner.headers
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the chunks until the fault strikes."""
-        if self._fault == "silent":
-            await self._silence()
-        async for chunk in self._inner.chunks():
-            if self._owner.partitioned:
-                await self._silence()
-            chance = self._owner.faults.cut
-            if self._fault == "cut" or (chance and self._owner._random.random() < chance):
-                if self._fault != "cut":
-                    self._owner._count("cut")
-                if len(chunk) > 1:
-                    yield chunk[: self._owner._random.randrange(1, len(chunk))]
-                raise TransportError(f"{self._what}: the stream was cut (injected)")
-            yield chunk
-
-    async def _silence(self) -> None:
-        try:
-            async with asyncio.timeout(self._idle_timeout):
-                await asyncio.get_running_loop().create_future()
-        except TimeoutError as error:
-            raise TransportError(f"{self._what}: nothing came for {self._idle_timeout:g} s (injected)") from error
+def _possible(names: tuple[str, ...], method: str, read: StaleRead, *, watch: bool) -> tuple[str, ...]:
+    impossible: set[str] = set()
+    if method != "GET":
+        impossible |= _READS_ONLY
+    if read is NOT_STALE:
+        impossible.update(_STALE)
+    if not watch:
+        impossible |= _WATCHES_ONLY
+    return tuple(name for name in names if name not in impossible) if impossible else names
 
 
-def _failure(code: int, reason: str, headers: Mapping[str, str]) -> Response:
-    status = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "status": "Failure",
-        "code": code,
-        "reason": reason,
-        "message": f"{reason} (injected)",
-    }
-    return Response(code, msgspec.json.encode(status), {"content-type": "application/json", **headers})
+def _possible_of_chunks(watch: bool) -> tuple[str, ...]:
+    return _CHUNK if watch else tuple(name for name in _CHUNK if name not in _WATCHES_ONLY)

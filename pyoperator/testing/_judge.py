@@ -6,11 +6,12 @@ and on kube-apiserver's alike: JSON lines of ``audit.k8s.io/v1``, with bodies fo
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from pyoperator.testing._audit_lines import LeaseWrite, Write, lease_writes_in, writes_in
+from pyoperator.testing._lease_history import LeaseHistory, Tenure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -60,6 +61,7 @@ class Verdict:
     sigterm_ms: Mapping[str, float] = field(default_factory=dict)
     first_write_ms: tuple[float, ...] = ()
     leaders: tuple[str, ...] = ()
+    tenures: tuple[Tenure, ...] = ()
     duplicate_children: tuple[str, ...] = ()
     not_reconciled: tuple[str, ...] = ()
 
@@ -105,6 +107,7 @@ def judge(
     role_of: Callable[[Mapping[str, Any]], str | None] = lambda child: None,
     retained: Callable[[Mapping[str, Any]], bool] = lambda child: False,
     condition: str = "Ready",
+    reaction: float = 0.0,
 ) -> Verdict:
     """Measure one run.
 
@@ -113,24 +116,24 @@ def judge(
     is there at the end; ``role_of(child)`` names its role (None: no child of ours), ``retained(child)`` tells that it
     was left behind on purpose. ``child_of(resource, namespace, name)`` says whose child a created object of that name
     is (None: not a child); its ``owner`` is compared with ``resource/namespace/name`` of deleted objects, so that a new
-    owner of the same name may have children again.
+    owner of the same name may have children again. ``reaction``: seconds that a leader has to notice that somebody who
+    is no process edited the Lease; its writes until then, or until a process takes the Lease, count as overlaps.
     """
-    events = list(events)
-    writes = sorted(writes_in(events), key=lambda write: write.received)
-    lease = sorted(lease_writes_in(events, lease_namespace, lease_name), key=lambda write: write.version)
+    writes, lease = _read(events, lease_namespace, lease_name)
     labels = {process.user: process.label for process in processes}
-    foreign, overlaps = _foreign(writes, lease, labels)
+    history = LeaseHistory(lease, labels)
+    foreign, overlaps = _foreign(writes, history, labels, reaction)
     sigterm = {
         process.label: 1000.0 * taken
         for process in processes
-        if (taken := _takeover(lease, process.user, process.terminated_at)) is not None
+        if (taken := history.takeover(process.user, process.terminated_at)) is not None
     }
     crashes = [
-        taken for process in processes if (taken := _takeover(lease, process.user, process.killed_at)) is not None
+        taken for process in processes if (taken := history.takeover(process.user, process.killed_at)) is not None
     ]
     single = [sigterm[process.label] for process in processes if process.label in sigterm and not process.rolling]
     rolling = [sigterm[process.label] for process in processes if process.label in sigterm and process.rolling]
-    gaps, firsts = _hand_overs(lease, writes)
+    gaps, firsts = _hand_overs(history, writes)
     objects, children = list(objects), list(children)
     live = [obj for obj in objects if not obj["metadata"].get("deletionTimestamp")]
     lost = [obj for obj in live if not _is_reconciled(obj, condition)]
@@ -140,7 +143,8 @@ def judge(
         overlaps=tuple(overlaps),
         sigterm_ms=sigterm,
         first_write_ms=tuple(firsts),
-        leaders=tuple(_leaders(lease, labels)),
+        leaders=tuple(_leaders(history, labels)),
+        tenures=tuple(history.tenures()),
         duplicate_children=tuple(duplicates),
         not_reconciled=tuple(_name(obj) for obj in lost),
         crash_takeover_s=max(crashes, default=None),
@@ -151,102 +155,63 @@ def judge(
         reconciled=len(live) - len(lost),
         duplicates=len(duplicates),
         writes_by_non_leader=len(foreign),
-        lease_transitions=lease[-1].transitions if lease else 0,
+        lease_transitions=history.writes[-1].transitions if history.writes else 0,
     )
+
+
+def _read(events: Iterable[Mapping[str, Any]], namespace: str, name: str) -> tuple[list[Write], list[LeaseWrite]]:
+    """Return all writes in the order in which they came in, and those of the Lease; a log is read once, line by line."""
+    writes: list[Write] = []
+    lease: list[LeaseWrite] = []
+    for event in events:
+        writes.extend(writes_in((event,)))
+        lease.extend(lease_writes_in((event,), namespace, name))
+    return sorted(writes, key=lambda write: write.received), lease
 
 
 # Who led when.
 
 
-def _identities(lease: Sequence[LeaseWrite]) -> dict[str, set[str]]:
-    """Return each user's identities: the holders that it named in its own Lease writes."""
-    named: dict[str, set[str]] = {}
-    for write in lease:
-        if write.holder:
-            named.setdefault(write.user, set()).add(write.holder)
-    return named
-
-
-def _leaders(lease: Sequence[LeaseWrite], labels: Mapping[str, str]) -> Iterator[str]:
+def _leaders(history: LeaseHistory, labels: Mapping[str, str]) -> Iterator[str]:
     previous = ""
-    for write in lease:
+    for write in history.writes:
         if write.holder and write.holder != previous:
             yield labels.get(write.user, write.user)
         previous = write.holder
 
 
 def _foreign(
-    writes: Iterable[Write], lease: Sequence[LeaseWrite], labels: Mapping[str, str]
+    writes: Iterable[Write], history: LeaseHistory, labels: Mapping[str, str], reaction: float
 ) -> tuple[list[ForeignWrite], list[ForeignWrite]]:
-    identities = _identities(lease)
     foreign: list[ForeignWrite] = []
     overlaps: list[ForeignWrite] = []
     for write in writes:
         if write.user not in labels or write.exempt:
             continue
-        own = identities.get(write.user, set())
-        why = _why_foreign(write, lease, own)
-        if why:
+        why = history.why_foreign(write, reaction)
+        if why == "edited":
+            overlaps.append(ForeignWrite(write, "edited by hand", labels[write.user]))
+        elif why:
             foreign.append(ForeignWrite(write, why, labels[write.user]))
-        elif _was_overtaken(write, lease, own):
+        elif history.was_overtaken(write):
             overlaps.append(ForeignWrite(write, "in flight", labels[write.user]))
     return foreign, overlaps
 
 
-def _why_foreign(write: Write, lease: Sequence[LeaseWrite], own: set[str]) -> str:
-    """Return why a write was foreign, "" if it was the leader's.
-
-    The Lease as it certainly was when the request came in: its highest version whose write was completed by then.
-    """
-    before = [record for record in lease if record.completed <= write.received]
-    renewals = [record for record in before if record.holder in own]
-    if not renewals:
-        return "never led"
-    if before[-1].holder not in own:
-        return "deposed" if before[-1].holder else "released"
-    last = renewals[-1]
-    return "expired" if write.received > last.completed + last.duration else ""
-
-
-def _was_overtaken(write: Write, lease: Sequence[LeaseWrite], own: set[str]) -> bool:
-    return any(
-        record.holder not in own and record.completed > write.received and record.received < write.completed
-        for record in lease
-    )
-
-
-def _takeover(lease: Sequence[LeaseWrite], user: str, at: float | None) -> float | None:
-    """Return the seconds from ``at`` until another holder's acquisition; None unless ``user`` led at that moment."""
-    if at is None:
-        return None
-    own = _identities(lease).get(user, set())
-    before = [record for record in lease if record.completed <= at]
-    if not before or before[-1].holder not in own:
-        return None
-    for record in lease[len(before) :]:
-        if record.holder and record.holder not in own:
-            return record.completed - at
-    return None
-
-
-def _hand_overs(lease: Sequence[LeaseWrite], writes: Sequence[Write]) -> tuple[list[float], list[float]]:
+def _hand_overs(history: LeaseHistory, writes: Iterable[Write]) -> tuple[list[float], list[float]]:
     """Return, for each release, the milliseconds until the next acquisition and until the new leader's first write."""
+    by_user: dict[str, list[Write]] = {}
+    for write in writes:
+        if not write.exempt:
+            by_user.setdefault(write.user, []).append(write)
     gaps: list[float] = []
     firsts: list[float] = []
-    for released, taken in pairwise(lease):
-        if released.holder or not taken.holder:
-            continue
+    for released, taken in history.hand_overs():
         gaps.append(1000.0 * (taken.completed - released.completed))
-        first = next(
-            (
-                write
-                for write in writes
-                if write.user == taken.user and not write.exempt and write.received >= taken.received
-            ),
-            None,
-        )
-        if first is not None:
-            firsts.append(1000.0 * (first.completed - released.completed))
+        own = by_user.get(taken.user, [])
+        first = bisect_left(own, taken.received, key=lambda write: write.received)
+        if first < len(own):
+            firsts.append(1000.0 * (own[first].completed - released.completed))
     return gaps, firsts
 
 

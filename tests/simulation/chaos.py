@@ -37,6 +37,9 @@ BAD_NETWORK = Faults(
     silent=0.01,
 )
 
+# Renewals and events go on for ever, and a review changes nothing: a process that starts late asks what it may do.
+_NO_WRITES = ("/apis/coordination.k8s.io/", "/apis/events.k8s.io/", "/apis/authorization.k8s.io/")
+
 
 @dataclass
 class Outcome:
@@ -49,6 +52,8 @@ class Outcome:
     elections: int = 0
     starts: int = 0
     converged_after: float = 0.0
+    leaderless: list[float] = field(default_factory=list)  # seconds between two holders of the Lease, each time
+    seconds: float = 0.0  # of virtual time
 
 
 def chaos(seed: int) -> Outcome:
@@ -116,13 +121,13 @@ async def _judge(simulation: Simulation, outcome: Outcome) -> None:
     outcome.faults += [f"duplicate: {duplicate}" for duplicate in verdict.duplicate_children]
     outcome.faults += [f"not reconciled: {name}" for name in verdict.not_reconciled]
     outcome.elections = verdict.lease_transitions
+    outcome.leaderless = [tenure.leaderless for tenure in verdict.tenures if tenure.leaderless is not None]
+    outcome.seconds = simulation.loop.time()
 
 
 def _is_write(exchange: Exchange) -> bool:
     return (
-        exchange.user.startswith("replica-")
-        and exchange.method != "GET"
-        and not exchange.path.startswith(("/apis/coordination.k8s.io/", "/apis/events.k8s.io/"))
+        exchange.user.startswith("replica-") and exchange.method != "GET" and not exchange.path.startswith(_NO_WRITES)
     )
 
 

@@ -14,9 +14,11 @@ from pyoperator.schema import crd_manifest
 from pyoperator.testing._judge import Child, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pyoperator.apiserver import StoreEvent
+    from pyoperator.client import Gate, Transport
+    from pyoperator.manager import CacheConfiguration
     from pyoperator.testing import SimulatedProcess, Simulation
 
 NAMESPACE = "default"
@@ -30,16 +32,21 @@ REPAIRABLE = (
 """Children that may be deleted by hand, by kind and suffix of their names; the operator makes them again."""
 
 
-def build(process: SimulatedProcess) -> Manager:
+def build(
+    process: SimulatedProcess,
+    *,
+    transport_factory: Callable[[Gate], Transport] | None = None,
+    cache: CacheConfiguration | None = None,
+) -> Manager:
     manager = Manager(
-        transport_factory=process.transport,
+        transport_factory=transport_factory if transport_factory is not None else process.transport,
         clock=process.clock,
         random=process.random,
         identity=process.user,
         leader_election=True,
         leader_election_id=LEASE,
         leader_election_namespace=NAMESPACE,
-        cache=cache_configuration(),
+        cache=cache if cache is not None else cache_configuration(),
         field_manager=names.MANAGER,
     )
     add_operator(manager, max_concurrent_reconciles=4)

@@ -246,6 +246,24 @@ def test_a_lease_taken_away_ends_the_process_and_the_next_one_stands_by() -> Non
     simulate(body, restart_after=1.0)
 
 
+def test_a_leader_out_of_touch_ends_at_valid_until_and_waits_for_nobody() -> None:
+    """Neither for a release nor for events, which a server that is silent would not take."""
+
+    async def body(simulation: Simulation, behaviour: Behaviour) -> None:
+        leader = await settled(simulation)
+        renewed = max(
+            exchange.time
+            for exchange in requests_of(simulation, leader, 0.0)
+            if exchange.method == "PUT" and "/leases/" in exchange.path
+        )
+        leader.partition()
+        await leader.process.wait()
+        assert leader.process.ended == "lost"
+        assert simulation.loop.time() == pytest.approx(renewed + 10.0, abs=0.1)
+
+    simulate(body)
+
+
 def test_a_leader_that_recampaigns_leads_again_in_the_same_process() -> None:
     async def body(simulation: Simulation, behaviour: Behaviour) -> None:
         leader = await settled(simulation)

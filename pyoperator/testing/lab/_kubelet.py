@@ -98,7 +98,7 @@ class Kubelet:
         self._changed = asyncio.Event()
         silent: Any = structlog.wrap_logger(structlog.ReturnLogger())
         self._cache = Cache(client.transport, client.scheme, clock=client.clock, random=client.random, logger=silent)
-        self._informer = self._cache.informer(POD, CacheOptions(namespaces=(namespace,)))
+        self._informer = self._cache.get_informer(POD, CacheOptions(namespaces=(namespace,)))
         self._informer.add_handler(Waker(self._changed))
 
     def close(self) -> None:

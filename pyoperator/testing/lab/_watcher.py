@@ -108,7 +108,7 @@ class LabWatcher:
         self._events = self._follow(EVENT, CacheOptions())
 
     def _follow(self, kind: GroupVersionKind, options: CacheOptions) -> Informer:
-        informer = self._cache.informer(kind, options)
+        informer = self._cache.get_informer(kind, options)
         informer.add_handler(Waker(self._changed))
         return informer
 
@@ -120,7 +120,7 @@ class LabWatcher:
 
     async def wait_synced(self) -> None:
         """Wait until everything has been listed once."""
-        await self._cache.wait_for_sync()
+        await self._cache.wait_for_cache_sync()
 
     async def changed(self) -> None:
         """Wait for the next change of anything that a snapshot shows."""
