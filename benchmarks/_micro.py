@@ -1,23 +1,28 @@
-"""What single steps cost: queue, decoding, splitting. Process time, the best of some rounds, nothing on a network."""
+"""What single steps cost: queue, a reconcile that does nothing, decoding, splitting. Process time, the best of some rounds, nothing on a network."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
+import structlog
 
 from benchmarks._workload import NAMESPACE, Database, database, first_status, name_of
-from pyoperator.cache import LineSplitter, ListSplitter
-from pyoperator.controller import Request, WorkQueue
+from pyoperator.cache import CacheOptions, Informer
+from pyoperator.client import LineSplitter, ListSplitter
+from pyoperator.clock import Randomness, SystemClock
+from pyoperator.controller import Controller, ControllerOptions, Request, WorkQueue
 from pyoperator.objects import Scheme, partial_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-_ROUNDS = 5
+    from pyoperator.client import Transport
+
+_ROUNDS = 15  # enough for one of them to run undisturbed on a machine that others use
 _CHUNK = 64 * 1024
 
 
@@ -31,7 +36,7 @@ class Cost:
 
 async def measure(n: int = 20_000) -> list[Cost]:
     """Measure each step ``n`` times a round."""
-    return [*await _queue(n), *await _bytes(max(1, n // 10))]
+    return [*await _queue(n), *await _reconciles(n), *await _bytes(max(1, n // 10)), await _apply(max(1, n // 10))]
 
 
 async def _best(what: str, n: int, step: Callable[[], Awaitable[None]]) -> Cost:
@@ -70,6 +75,40 @@ async def _queue(n: int) -> list[Cost]:
     repeated = await _best("queue: repeated add", n, add)
     await take()
     return [cycle, single, repeated]
+
+
+async def _reconciles(n: int) -> list[Cost]:
+    """What the controller itself adds to a reconcile: take a key, call, count, put it away."""
+    left = 0
+    finished = asyncio.Event()
+
+    async def reconcile(request: Request) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            finished.set()
+
+    async def all_keys(controller: Controller) -> None:
+        nonlocal left
+        left = n
+        finished.clear()
+        for number in range(n):
+            controller.queue.add(Request(NAMESPACE, name_of(number)))
+        await finished.wait()
+
+    costs = []
+    for timeout in (None, 60.0):
+        controller = Controller("micro", reconcile, options=ControllerOptions(reconciliation_timeout=timeout))
+        run = asyncio.create_task(controller.run())
+
+        async def step(controller: Controller = controller) -> None:
+            await all_keys(controller)
+
+        what = "reconcile nothing: add + take + call + count" + (", with a timeout" if timeout else "")
+        costs.append(await _best(what, n, step))
+        await controller.drain()
+        await run
+    return costs
 
 
 async def _bytes(n: int) -> list[Cost]:
@@ -112,6 +151,34 @@ async def _bytes(n: int) -> list[Cost]:
         await _best("cut one watch line", n, split_lines),
         await _best("cut one item off a list", n, split_list),
     ]
+
+
+async def _apply(n: int) -> Cost:
+    """Take one object of a watch line into an informer: metadata, managed fields, store, event."""
+    data = [
+        msgspec.Raw(
+            _stored_object().replace(b'"1000"', b'"%d"' % (1000 + number)).replace(b"db-000000", b"db-%06d" % number)
+        )
+        for number in range(n)
+    ]
+    scheme = Scheme()
+
+    async def apply() -> None:
+        # Nothing runs, so its transport is never asked.
+        informer = Informer(
+            cast("Transport", None),
+            scheme,
+            scheme.resource(Database),
+            CacheOptions(),
+            clock=SystemClock(),
+            random=Randomness(),
+            logger=structlog.get_logger(),
+        )
+        for raw in data:
+            informer.put(informer.read(raw))
+        _expect(len(informer.store), n)
+
+    return await _best("read and apply one event", n, apply)
 
 
 def _expect(found: int, n: int) -> None:

@@ -18,9 +18,9 @@ async def sync() -> str:
     transport = AiohttpTransport(Configuration.load())
     try:
         cache = Cache(transport, Scheme())
-        cache.informer(Database)
+        cache.get_informer(Database)
         running = asyncio.create_task(cache.run())
-        await cache.wait_for_sync()
+        await cache.wait_for_cache_sync()
         wall = time.perf_counter() - begun
         line = usage_line("sync", len(cache.entries(Database)), wall)
         running.cancel()

@@ -51,7 +51,7 @@ class CertificateWatcher:
         self._on_change = on_change
         self._reads = 0
         self._errors = 0
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context: ssl.SSLContext = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._seen = self._fingerprint()
         self._load()

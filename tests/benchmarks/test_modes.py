@@ -42,7 +42,7 @@ async def test_the_lease_is_handed_over() -> None:
 
 async def test_steps_are_measured_and_tabulated() -> None:
     costs = await measure(200)
-    assert len(costs) == 8
+    assert len({cost.what for cost in costs}) == len(costs) >= 9
     assert all(cost.microseconds >= 0 for cost in costs)
     line = Line.parse("noise\npeer=pyoperator mode=noop n=20 wall_s=0.5 cpu_s=0.10\n")
     assert line is not None

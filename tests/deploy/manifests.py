@@ -96,8 +96,12 @@ def enforcing_roles() -> list[dict[str, Any]]:
     return [{**cluster, "rules": [*cluster["rules"], *(operation["value"] for operation in operations)]}, election]
 
 
-def used(events: Iterable[dict[str, Any]], user: str) -> set[Grant]:
-    """Return the permissions that a user made use of, by the audit log; reviews of its own rights apart."""
+def used(events: Iterable[dict[str, Any]], user: str, *, streamed_is_listed: bool = False) -> set[Grant]:
+    """Return the permissions that a user made use of, by the audit log; reviews of its own rights apart.
+
+    ``streamed_is_listed``: count a watch that brought the whole state as a list too. It needs no permission to list, but
+    what asked for it lists where the server doesn't stream (or a proxy cuts the stream).
+    """
     found = set()
     for event in events:
         reference = event.get("objectRef") or {}
@@ -108,5 +112,8 @@ def used(events: Iterable[dict[str, Any]], user: str) -> set[Grant]:
             continue  # everybody may: system:basic-user
         if "subresource" in reference:
             resource += f"/{reference['subresource']}"
-        found.add(Grant(group, resource, event["verb"], resource == "leases" and event["verb"] != "create"))
+        verbs = [event["verb"]]
+        if streamed_is_listed and "sendInitialEvents=true" in event["requestURI"]:
+            verbs.append("list")
+        found |= {Grant(group, resource, verb, resource == "leases" and verb != "create") for verb in verbs}
     return found

@@ -24,14 +24,16 @@ _RBAC = "rbac.authorization.k8s.io"
 
 
 class RestrictedWorld:
-    """A stage of the scenario (see ``scenario.Stage``)."""
+    """A stage of the scenario (see ``scenario.Stage``); ``watch_list``: whether its server streams the initial state."""
 
     namespace = "default"
+    hand_overs = 3
 
-    def __init__(self) -> None:
+    def __init__(self, *, watch_list: bool = True) -> None:
         self.clock = LoopClock(asyncio.get_running_loop())
         self.audit = AuditLog()
-        self.server = APIServer(clock=self.clock, random=Randomness(1), options=ServerOptions(audit=self.audit))
+        options = ServerOptions(audit=self.audit, watch_list=watch_list)
+        self.server = APIServer(clock=self.clock, random=Randomness(1), options=options)
         self.client = Client(InProcessTransport(self.server))
         self.managers: dict[str, Manager] = {}
         self._controllers = Controllers(self.server.system, self.clock, Randomness(2), simulate_workloads=True)
@@ -84,6 +86,10 @@ class RestrictedWorld:
             if self.clock.elapsed() >= end:
                 raise AssertionError(f"not so within {within} s: {what}")
             await asyncio.sleep(0.2)
+
+    async def quiet(self) -> None:
+        """Let everything come to rest."""
+        await asyncio.sleep(300)
 
     async def close(self) -> None:
         for name in list(self._running):
