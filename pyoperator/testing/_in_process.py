@@ -84,9 +84,12 @@ class InProcessTransport:
         idle_timeout: float | None = None,
     ) -> AsyncIterator[StreamResponse]:
         """Open a streamed answer; see :class:`pyoperator.client.Transport`."""
+        gated = is_mutating(method, path)
         try:
             async with asyncio.timeout(connect_timeout):
                 await asyncio.sleep(0)
+                if gated:
+                    self._gate.admit(method, path)
         except TimeoutError as error:
             raise TransportError(f"{method} {path}: not connected within {connect_timeout:g} s") from error
         response = self._handle(method, path, query, None, headers)

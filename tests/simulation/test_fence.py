@@ -213,6 +213,27 @@ def test_a_former_leader_may_still_write_through_the_unfenced_client() -> None:
     run_simulation(scenario, builder())
 
 
+def test_a_standby_s_events_are_sent() -> None:
+    """The policy for Events: the manager's recorders pass no fence, or "stopped leading" could never be told."""
+
+    def build(process: SimulatedProcess) -> Manager:
+        manager = builder()(process)
+        manager.event_recorder("test")
+        return manager
+
+    async def scenario(simulation: Simulation) -> None:
+        leader = await leading(simulation)
+        standby = next(replica for replica in simulation.replicas if replica is not leader)
+        recorder = standby.manager.event_recorder("test")
+        recorder.event(Unstructured.new(CONFIG_MAP, "seen", NAMESPACE), "Normal", "Seen", "by a standby")
+        await asyncio.sleep(5)
+        assert recorder.statistics().sent == 1
+        assert standby.manager.leadership.statistics().refused_total == 0
+        assert simulation.judge(NAMESPACE, LEASE).foreign_writes == ()
+
+    run_simulation(scenario, build)
+
+
 def test_what_a_killed_leader_had_sent_arrives_and_nothing_else() -> None:
     async def scenario(simulation: Simulation) -> None:
         leader = await leading(simulation)
