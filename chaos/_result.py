@@ -80,11 +80,18 @@ class Run(msgspec.Struct):
 
     @property
     def early(self) -> list[Term]:
-        """Terms that somebody ended before they could have ended: the followers' rule, seen from the server."""
+        """Terms that somebody ended before they could have ended: the followers' rule, seen from the server.
+
+        A Lease that was deleted is free: followers that had seen it wait for its end all the same, but a process that
+        starts just then has nothing to wait for.
+        """
         return [
             term
             for term in self.terms
-            if term.how == "expired" and term.silence is not None and term.silence < self.lease[0]
+            if term.how == "expired"
+            and term.during != "lease-deleted"
+            and term.silence is not None
+            and term.silence < self.lease[0]
         ]
 
     def leaderless(self, how: str) -> list[float]:
