@@ -47,7 +47,7 @@ demo: $(STAMP) ## The same, finite and measured: crash, hand-over, rolling updat
 .PHONY: test
 test: $(STAMP) lint typecheck ## All gates and all tests
 	@# Each room by itself, measured; the floor of the branch coverage only rises.
-	$(BIN)/python -m pytest -n 2 -q --cov --cov-report= $(addprefix --ignore=tests/,$(TOGETHER)) tests
+	$(BIN)/python -m pytest -n 3 -q --cov --cov-report= $(addprefix --ignore=tests/,$(TOGETHER)) tests
 	$(BIN)/python -m coverage report --format=total
 	@# The rooms together: virtual time, real processes, documents.
 	$(BIN)/python -m pytest -n 2 -q --durations=10 $(addprefix tests/,$(TOGETHER))
