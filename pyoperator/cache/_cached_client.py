@@ -77,6 +77,7 @@ class CachedClient(DelegatingClient):
             informer is not None
             and informer.own_writes.unseen
             and self.read_your_own_writes
+            and informer.own_writes.concerns(full)
             and not await informer.own_writes.caught_up(full, self.own_write_timeout)
         ):
             informer = None

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 from pyoperator.cache._entry import CacheEvent
 from pyoperator.cache._field_selector import FieldSelector
 from pyoperator.cache._intake import Intake
-from pyoperator.cache._own_writes import OwnWrites, as_number
+from pyoperator.cache._own_writes import OwnWrites
 from pyoperator.cache._packing import Packing
 from pyoperator.cache._reflector import Reflector
 from pyoperator.cache._selectors import LabelSelector
 from pyoperator.cache._status import summarize
 from pyoperator.cache._store import Store
+from pyoperator.cache._unseen_write import as_number
 
 if TYPE_CHECKING:
     import msgspec

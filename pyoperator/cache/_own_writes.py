@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping  # msgspec resolves the annotations of Write
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final
 
-import msgspec
 import msgspec.structs
 
+from pyoperator.cache._unseen_write import Deletion, UnseenWrite, Write, covers, succeeds, version_of
 from pyoperator.objects import ObjectKey
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from pyoperator.cache._selectors import LabelSelector
     from pyoperator.cache._store import Store
 
-Effect: TypeAlias = Literal["present", "gone", "dying"]
-
 # A key that no object has: the write remembered there stands for all that are not remembered one by one.
 _ANY: Final = ObjectKey("", "")
 # A deletion whose object is not in the store blocks nothing, but a late event may still bring the object: it is
@@ -31,25 +28,10 @@ _ANY: Final = ObjectKey("", "")
 _REMEMBERED: Final = 30.0
 # By then a watch that had died in silence has been replaced, and has told what there was to tell.
 _DOUBTED: Final = 300.0
+_LONG_AGO: Final = float("-inf")
 _MOST_KEYS: Final = 10_000
 _MOST_PER_KEY: Final = 100
 _SILENCE: Final = 60.0  # seconds between two warnings about the same informer
-
-
-class Write(msgspec.Struct, frozen=True):
-    """One write as the server has answered it.
-
-    ``effect``: "present": the object of that uid has ``version`` now; "gone": it is no more; "dying": it is no more, or
-    has a deletionTimestamp (``version`` is then one that it had before, 0 if none is known). ``labels``: those of the answer, None where it has none. ``selected``: whether the informer
-    selects the object as it was written.
-    """
-
-    key: ObjectKey
-    effect: Effect
-    uid: str
-    version: int = 0
-    labels: Mapping[str, str] | None = None
-    selected: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,50 +43,14 @@ class OwnWritesStatistics:
     timeouts: int
 
 
-class Deletion:
-    """The deletion of one object, while it is under way: what the informer tells may overtake the server's answer."""
-
-    __slots__ = ("held", "key", "seen")
-
-    def __init__(self, key: ObjectKey, held: str) -> None:
-        self.key = key
-        self.held = held  # the uid that the informer knew under this name when it began
-        self.seen: set[str] = set()  # the uids whose end it has seen since
-
-
-class UnseenWrite:
-    """A write on its way back through the watch, and the reads that wait for it."""
-
-    __slots__ = ("abandoned", "done", "expired", "known", "noted", "readers", "seen_then", "since", "waiters", "write")
-
-    def __init__(self, write: Write, since: float) -> None:
-        self.write = write
-        self.noted = self.since = since
-        self.done = False
-        self.known = False  # the informer has known the object that is gone: another of its name is a successor
-        self.seen_then = 0  # how far the informer had come
-        self.abandoned = False  # nothing will tell any more whether it was seen
-        self.expired = False  # a read has waited in vain: the next ones go to the server at once
-        self.readers = 0  # reads that began after it and are not done waiting
-        self.waiters: list[asyncio.Future[None]] = []  # those of them that wait for this one now
-
-    def finish(self, *, abandoned: bool = False) -> None:
-        self.done, self.abandoned = True, abandoned
-        self.wake()
-
-    def wake(self) -> None:
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-
 class OwnWrites:
     """Remember the writes that an informer has not seen yet, and let reads wait until it has.
 
-    ``unseen`` and ``deletions`` (those under way) are empty nearly always, and then a read or an event costs one look. A write is dropped by the first
-    event of its object that tells of it or of something newer, or when the informer has come to a newer version in any
-    other way (a list, a bookmark, events of other objects). Nothing polls: waiting reads are woken by :meth:`seen` and
-    :meth:`listed`. ``seen_version(namespace)`` tells how far the informer has come, "" for all its namespaces.
+    ``unseen`` and ``deletions`` (those under way) are empty nearly always, and then a read or an event costs one look.
+    A write is dropped by the first event of its object that tells of it or of something newer, or when the informer has
+    come to a newer version in any other way (a list, a bookmark, events of other objects). Nothing polls: waiting reads
+    are woken by :meth:`seen` and :meth:`listed`. ``seen_version(namespace)`` tells how far the informer has come, "" for
+    all its namespaces. Times are those of the loop.
 
     Memory is bounded: beyond 10,000 objects (the watch is down, and writes go on) the oldest are remembered only as one
     version that every read waits for.
@@ -119,7 +65,7 @@ class OwnWrites:
         self._highest = 0
         self._waits = 0
         self._timeouts = 0
-        self._warned_at = float("-inf")
+        self._warned_at = _LONG_AGO
 
     # --- writes
 
@@ -139,28 +85,32 @@ class OwnWrites:
     def note(self, write: Write) -> None:
         """Remember a write, unless the informer has seen it already (its event may overtake its answer)."""
         now = asyncio.get_running_loop().time()
-        self._forget_old(now)
-        self._highest = max(self._highest, write.version)
-        known = self.unseen.get(write.key, [])
+        if self.unseen:
+            self._forget_old(now)
         if write.effect == "present":
             entry = self._store.get(write.key)
-            if entry is not None and _version(entry) >= write.version:
+            if entry is not None and version_of(entry) >= write.version:
                 return
-        if any(_covers(found.write, write) for found in known):
-            return
-        # A read that began before this write must not wait for it, but goes on waiting for what it found.
-        kept = [found for found in known if found.readers or not _covers(write, found.write)]
-        if write.effect == "present" and write.labels is None:  # of a Scale, which does not tell them
-            write = msgspec.structs.replace(
-                write, labels=next((found.write.labels for found in known if found.write.labels), None)
-            )
-        record = UnseenWrite(write, now)
-        self._recognize(record)
-        if write.effect != "present" and not (write.version or record.known):
-            record.seen_then = self._seen_version(write.key.namespace)
+        self._highest = max(self._highest, write.version)
+        known = self.unseen.get(write.key)
+        if known is None:
+            kept = []
+        else:
+            if any(covers(found.write, write) for found in known):
+                return
+            # A read that began before this write must not wait for it, but goes on waiting for what it found.
+            kept = [found for found in known if found.readers or not covers(write, found.write)]
+            if write.effect == "present" and write.labels is None:  # of a Scale, which does not tell them
+                labels = next((found.write.labels for found in known if found.write.labels), None)
+                write = msgspec.structs.replace(write, labels=labels)
+            self.unseen.move_to_end(write.key)
+        record = UnseenWrite(write, now, now)
+        if write.effect != "present":
+            self._recognize(record)
+            if not (write.version or record.known):
+                record.seen_then = self._seen_version(write.key.namespace)
         kept.append(record)
         self.unseen[write.key] = kept
-        self.unseen.move_to_end(write.key)
         if len(kept) > _MOST_PER_KEY:
             kept.pop(0).finish(abandoned=True)
             self.note_version(self._highest)
@@ -176,11 +126,12 @@ class OwnWrites:
         for found in known:
             version = max(version, found.write.version)
             found.finish(abandoned=True)
-        self.unseen[_ANY] = [UnseenWrite(Write(_ANY, "present", "", version), float("-inf"))]
+        self.unseen[_ANY] = [UnseenWrite(Write(_ANY, "present", "", version), _LONG_AGO, _LONG_AGO)]
 
     def _forget_old(self, now: float) -> None:
         while self.unseen:
-            key, found = next(iter(self.unseen.items()))
+            key = next(iter(self.unseen))
+            found = self.unseen[key]
             if found[-1].since + _REMEMBERED > now:
                 return
             blocking = [record for record in found if self._blocks(record) and not self._in_vain(record, now)]
@@ -213,30 +164,37 @@ class OwnWrites:
 
     def seen(self, entry: Entry, *, deleted: bool) -> None:
         """Take note of an event that the store has taken in; ``deleted`` if it told of the object's end."""
+        key = entry.key
         if deleted:
-            for begun in self.deletions.get(entry.key, ()):
+            for begun in self.deletions.get(key, ()):
                 begun.seen.add(entry.metadata.uid)
-        found = self.unseen.get(entry.key)
+        found = self.unseen.get(key)
         if found is not None:
+            version = version_of(entry)
             left: list[UnseenWrite] = []
             for record in found:
-                if self._settles(entry, record, deleted=deleted):
+                write = record.write
+                over = version >= write.version if write.effect == "present" else self._ended(entry, record, deleted)
+                if over:
                     record.finish()
                 else:
                     left.append(record)
                     record.wake()
-            self._keep(entry.key, left)
-        for record in self.unseen.get(_ANY, ()):
-            record.wake()  # the informer has come a step further
+            if left:
+                self.unseen[key] = left
+            else:
+                del self.unseen[key]
+        if _ANY in self.unseen:
+            for record in self.unseen[_ANY]:
+                record.wake()  # the informer has come a step further
 
-    def _settles(self, entry: Entry, record: UnseenWrite, *, deleted: bool) -> bool:
+    def _ended(self, entry: Entry, record: UnseenWrite, deleted: bool) -> bool:
+        """Tell whether an event settles a deletion."""
         write = record.write
-        if write.effect == "present":
-            return _version(entry) >= write.version
         if entry.metadata.uid == write.uid:
             self._recognize(record)
             return deleted or (write.effect == "dying" and entry.metadata.deletion_timestamp is not None)
-        return not deleted and _succeeds(entry, record)
+        return not deleted and succeeds(entry, record)
 
     def _recognize(self, record: UnseenWrite) -> None:
         held = self._store.get(record.write.key)
@@ -262,6 +220,10 @@ class OwnWrites:
         self.unseen.clear()
 
     # --- reads
+
+    def concerns(self, key: ObjectKey) -> bool:
+        """Tell whether a read of an object has anything to ask :meth:`caught_up`."""
+        return key in self.unseen or _ANY in self.unseen
 
     async def caught_up(self, key: ObjectKey, timeout: float) -> bool:
         """Wait, at most ``timeout`` seconds, until the store shows the writes of an object; False: ask the server.
@@ -353,13 +315,13 @@ class OwnWrites:
         write = record.write
         entry = self._store.get(write.key)
         if write.effect == "present":
-            behind = _version(entry) < write.version if entry is not None else write.selected
+            behind = version_of(entry) < write.version if entry is not None else write.selected
             return behind and not self._passed(write)
         if entry is None:
             return False
         if entry.metadata.uid != write.uid:
             # A predecessor, which was gone long before, or a successor.
-            return not _succeeds(entry, record)
+            return not succeeds(entry, record)
         return write.effect == "gone" or entry.metadata.deletion_timestamp is None
 
     def _passed(self, write: Write) -> bool:
@@ -373,29 +335,3 @@ class OwnWrites:
 
     def __repr__(self) -> str:
         return f"<OwnWrites {len(self.unseen)} objects unseen, {self._waits} waits, {self._timeouts} in vain>"
-
-
-def _succeeds(entry: Entry, record: UnseenWrite) -> bool:
-    """Tell whether an object was made after the one of its name that a write has deleted; False if nothing tells."""
-    if record.write.version:
-        return _version(entry) > record.write.version
-    return record.known
-
-
-def _covers(newer: Write, older: Write) -> bool:
-    """Tell whether whoever has waited for ``newer`` need not wait for ``older``."""
-    if newer.effect == "gone":
-        return newer.uid == older.uid
-    if older.effect == "present":
-        return newer.effect == "present" and newer.version >= older.version
-    return newer.effect == older.effect and newer.uid == older.uid
-
-
-def _version(entry: Entry) -> int:
-    """Return an entry's version; one that is no number (a transform may drop it) is never too old."""
-    return as_number(entry.metadata.resource_version, otherwise=1 << 128)
-
-
-def as_number(version: str, *, otherwise: int = 0) -> int:
-    """Return a resourceVersion as a number, for comparisons; ``otherwise`` for one that is none."""
-    return int(version) if version.isdecimal() else otherwise

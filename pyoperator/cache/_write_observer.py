@@ -34,20 +34,18 @@ class Place(msgspec.Struct, gc=False, frozen=True):
     @classmethod
     def of(cls, path: str) -> Place | None:
         """Read ``/apis/GROUP/VERSION[/namespaces/NS]/PLURAL[/NAME[/SUBRESOURCE]]``; None for any other path."""
-        _, root, *parts = path.split("/")
-        if root == "apis":
-            group, at = parts[0] if parts else "", 2
-        elif root == "api":
-            group, at = "", 1
+        parts = path.split("/")
+        namespace, length = "", len(parts)
+        if length > 4 and parts[1] == "apis":
+            group, at = parts[2], 4
+        elif length > 3 and parts[1] == "api":
+            group, at = "", 3
         else:
             return None
-        namespace, length = "", len(parts)
         # A namespace is an object as well: /api/v1/namespaces/NAME and its two subresources.
         if length > at + 2 and parts[at] == "namespaces" and (length > at + 3 or parts[at + 2] not in _OF_NAMESPACES):
             namespace = parts[at + 1]
             at += 2
-        if length <= at:
-            return None
         name = parts[at + 1] if length > at + 1 else ""
         return cls(group, parts[at], namespace, name, parts[at + 2] if length > at + 2 else "")
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pyoperator.cache._own_writes import Write, as_number
 from pyoperator.cache._selectors import LabelSelector
+from pyoperator.cache._unseen_write import Write, as_number
 from pyoperator.cache._write_observer import WriteObserver
 from pyoperator.objects import ObjectKey
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from pyoperator.cache._informer import Informer
-    from pyoperator.cache._own_writes import Deletion
+    from pyoperator.cache._unseen_write import Deletion
     from pyoperator.cache._write_observer import ObservedWrite, Place, WrittenMetadata
     from pyoperator.client import Transport
     from pyoperator.objects import Metadata
