@@ -70,7 +70,7 @@ def test_the_metadata_is_complete(built: Path) -> None:
     assert metadata["Author"]
     assert "Typing :: Typed" in metadata.get_all("Classifier", [])
     assert "# pyoperator" in metadata.get_payload()
-    assert set(metadata.get_all("Provides-Extra", [])) == {"apiserver", "view"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"apiserver", "compression", "view"}
     required = metadata.get_all("Requires-Dist", [])
     needed = [re.split(r"[><=~! ;\[]", entry)[0] for entry in required if "extra ==" not in entry]
     assert set(needed) <= set(re.findall(r"^([a-z0-9-]+)==", LOCK.read_text(), re.MULTILINE))
