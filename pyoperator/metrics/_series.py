@@ -103,7 +103,7 @@ class ClientRecord(Protocol):
 
 
 class InformerRecord(Protocol):
-    """One informer's status; ``sign_of_life_age`` in seconds."""
+    """One informer's status; ``sign_of_life_age`` and ``failing_for`` in seconds, ``phase`` says what fails."""
 
     @property
     def kind(self) -> object: ...
@@ -123,6 +123,10 @@ class InformerRecord(Protocol):
     def own_write_timeouts(self) -> int: ...
     @property
     def sign_of_life_age(self) -> float | None: ...
+    @property
+    def failing_for(self) -> float | None: ...
+    @property
+    def phase(self) -> str: ...
 
 
 class CertificateRecord(Protocol):
@@ -343,6 +347,11 @@ def cache_families(records: Iterable[InformerRecord]) -> list[Family]:
         for kind, found in by_kind.items()
         if any(record.sign_of_life_age is not None for record in found)
     }
+    failing: dict[tuple[str, str], float] = {}
+    for kind, found in by_kind.items():
+        for record in found:
+            if record.failing_for is not None:
+                failing[kind, record.phase] = max(record.failing_for, failing.get((kind, record.phase), 0.0))
     return [
         family("reflector_lists_total", "Lists from the API server.", "counter", summed("lists")),
         family("reflector_watches_total", "Watches opened.", "counter", summed("watches")),
@@ -362,6 +371,13 @@ def cache_families(records: Iterable[InformerRecord]) -> list[Family]:
         family("cache_objects", "Objects in the cache.", "gauge", summed("objects")),
         family("cache_bytes", "Bytes of JSON that the cache holds.", "gauge", summed("bytes")),
         family("watch_age_seconds", "Time since the watch's last sign of life.", "gauge", ages),
+        Family(
+            "pyoperator_watch_failing_seconds",
+            "Time since informers have not been fresh, and what fails (list, connect, stream, silent); absent if nothing.",
+            "gauge",
+            ("kind", "phase"),
+            tuple(Sample(label, seconds) for label, seconds in sorted(failing.items())),
+        ),
     ]
 
 

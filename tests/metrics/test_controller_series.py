@@ -58,6 +58,8 @@ class Informer:
     own_write_waits: int = 3
     own_write_timeouts: int = 1
     sign_of_life_age: float | None = 1.5
+    failing_for: float | None = None
+    phase: str = ""
 
 
 def test_controllers() -> None:
@@ -116,3 +118,16 @@ def test_informers_of_one_kind_are_added_up() -> None:
     assert families["pyoperator_reflector_relists_total"].samples[0].value == 2
     assert families["pyoperator_own_write_waits_total"].samples[0].value == 6
     assert families["pyoperator_own_write_timeouts_total"].samples[0].value == 2
+    assert families["pyoperator_watch_failing_seconds"].samples == ()
+
+
+def test_what_fails_is_told_by_kind_and_phase() -> None:
+    kind = GroupVersionKind("apps", "v1", "StatefulSet")
+    silent = [Informer(kind, failing_for=seconds, phase="silent") for seconds in (3.0, 7.0)]
+    families = {
+        family.name: family for family in cache_families([*silent, Informer(kind, failing_for=2.0, phase="list")])
+    }
+    failing = families["pyoperator_watch_failing_seconds"]
+    assert failing.label_names == ("kind", "phase")
+    told = [(sample.labels, sample.value) for sample in failing.samples]
+    assert told == [((str(kind), "list"), 2.0), ((str(kind), "silent"), 7.0)]
