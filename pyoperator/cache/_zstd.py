@@ -44,7 +44,8 @@ class ZstandardPackage:
 
     def decompress(self, frame: bytes) -> bytes:
         with self._lock:
-            return self._decompressor.decompress(frame)  # type: ignore[no-any-return]  # imported by name
+            data: bytes = self._decompressor.decompress(frame)
+        return data
 
 
 class StandardLibrary:
@@ -57,13 +58,16 @@ class StandardLibrary:
 
     def compress(self, data: bytes) -> bytes:
         # One call per frame: only then does the frame's header tell the size of its contents.
-        return self._compressor.compress(data, self._compressor.FLUSH_FRAME)  # type: ignore[no-any-return]
+        frame: bytes = self._compressor.compress(data, self._compressor.FLUSH_FRAME)
+        return frame
 
     def decompress(self, frame: bytes) -> bytes:
-        return self._zstd.decompress(frame, zstd_dict=self._dictionary)  # type: ignore[no-any-return]
+        data: bytes = self._zstd.decompress(frame, zstd_dict=self._dictionary)
+        return data
 
     def size(self, frame: bytes) -> int:
-        return self._zstd.get_frame_info(frame).decompressed_size  # type: ignore[no-any-return]
+        size: int = self._zstd.get_frame_info(frame).decompressed_size
+        return size
 
 
 def implementation() -> type[ZstandardPackage | StandardLibrary] | None:
