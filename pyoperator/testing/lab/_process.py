@@ -36,6 +36,7 @@ class LabProcess:
         self.log = log
         self._process = process
         self._clock = clock
+        self._asked = False
 
     @classmethod
     async def start(
@@ -99,15 +100,20 @@ class LabProcess:
     def signal(self, number: int) -> float:
         """Send a signal and return the wall time (Unix seconds) read right before; no error if it has ended."""
         now = self._clock.wall()
+        self._asked = self._asked or number == signal.SIGTERM
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, number)
         return now
 
     async def stop(self, patience: float, hurry: asyncio.Event | None = None) -> int:
-        """Ask it to end, kill it after ``patience`` seconds or when ``hurry`` is set, and return its exit code."""
+        """Ask it to end, kill it after ``patience`` seconds or when ``hurry`` is set, and return its exit code.
+
+        It is asked once: to a process that is about to end in order, a second SIGTERM means "at once".
+        """
         if self.running:
-            self.signal(signal.SIGTERM)
+            if not self._asked:
+                self.signal(signal.SIGTERM)
             waits = [asyncio.ensure_future(self._process.wait())]
             if hurry is not None:
                 waits.append(asyncio.ensure_future(hurry.wait()))

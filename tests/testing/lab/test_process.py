@@ -62,6 +62,24 @@ async def test_one_that_ends_when_asked_is_not_killed(tmp_path: Path) -> None:
     assert not process.running
 
 
+async def test_one_that_is_ending_already_is_not_asked_again(tmp_path: Path) -> None:
+    # SIGCONT has a higher number than SIGTERM: of both, SIGTERM is delivered first.
+    process = await start(
+        tmp_path,
+        "import signal, sys, time; told = [];"
+        "signal.signal(15, lambda *_: (told.append(1), print('asked', flush=True)));"
+        "signal.signal(signal.SIGCONT, lambda *_: sys.exit(len(told)));"
+        "print('up', flush=True); [time.sleep(60) for _ in range(9)]",
+    )
+    await process.read_line()
+    process.signal(signal.SIGTERM)
+    assert await process.read_line() == "asked"
+    stopping = asyncio.create_task(process.stop(60))
+    await asyncio.sleep(0)
+    process.signal(signal.SIGCONT)
+    assert await stopping == 1
+
+
 async def test_one_that_does_not_end_is_killed_in_time(tmp_path: Path) -> None:
     process = await start(tmp_path, STUBBORN)
     await process.read_line()
