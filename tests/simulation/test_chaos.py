@@ -21,7 +21,7 @@ def _quiet() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-@pytest.mark.parametrize("seed", range(1, 11))
+@pytest.mark.parametrize("seed", range(1, 21))
 def test_chaos(seed: int) -> None:
     outcome = chaos(seed)
     assert outcome.faults == [], f"replay it: python -m tests.simulation.chaos {seed} --log"

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyoperator.apiserver.controllers._budgets import BudgetController
-from pyoperator.apiserver.controllers._client import ControllerClient, ObjectView, StoreEvent
+from pyoperator.apiserver.controllers._client import ControllerClient, StoreEvent
 from pyoperator.apiserver.controllers._deployments import DeploymentController
 from pyoperator.apiserver.controllers._endpoints import EndpointsController
 from pyoperator.apiserver.controllers._engine import Context, Controller, ControllersStatistics, Engine
@@ -28,6 +28,7 @@ from pyoperator.apiserver.controllers._pods import EXIT_CODE_ANNOTATION, READY_A
 from pyoperator.apiserver.controllers._protection import ProtectionController
 from pyoperator.apiserver.controllers._replica_sets import DaemonSetController, ReplicaSetController
 from pyoperator.apiserver.controllers._stateful_sets import StatefulSetController
+from pyoperator.apiserver.controllers._view import ObjectView
 from pyoperator.apiserver.controllers._volumes import VolumeController
 from pyoperator.apiserver.controllers._workloads import SimulationOptions
 from pyoperator.clock import Randomness, SystemClock

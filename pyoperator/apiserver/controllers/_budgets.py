@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyoperator.apiserver._object_selectors import selects
-from pyoperator.apiserver.controllers._client import Object, controller_reference
 from pyoperator.apiserver.controllers._engine import Controller
 from pyoperator.apiserver.controllers._kinds import (
     BUDGET,
@@ -14,6 +13,7 @@ from pyoperator.apiserver.controllers._kinds import (
     REPLICA_SET,
     STATEFUL_SET,
 )
+from pyoperator.apiserver.controllers._object import Object, controller_reference
 from pyoperator.apiserver.controllers._workloads import (
     is_finished,
     is_ready,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyoperator.apiserver.controllers._client import Object, controller_reference, copied
 from pyoperator.apiserver.controllers._engine import Controller
 from pyoperator.apiserver.controllers._kinds import DEPLOYMENT, POD, REPLICA_SET
+from pyoperator.apiserver.controllers._object import Object, controller_reference, copied
 from pyoperator.apiserver.controllers._workloads import (
     is_terminating,
     owner_reference,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyoperator.apiserver.controllers._client import Object, copied
 from pyoperator.apiserver.controllers._engine import Controller
 from pyoperator.apiserver.controllers._kinds import ENDPOINT_SLICE, ENDPOINTS, POD, SERVICE
+from pyoperator.apiserver.controllers._object import Object, copied
 from pyoperator.apiserver.controllers._workloads import (
     is_finished,
     is_ready,

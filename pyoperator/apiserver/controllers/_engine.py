@@ -12,7 +12,8 @@ from pyoperator.apiserver._status import StatusError
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from pyoperator.apiserver.controllers._client import ControllerClient, ObjectView, StoreEvent
+    from pyoperator.apiserver.controllers._client import ControllerClient, StoreEvent
+    from pyoperator.apiserver.controllers._view import ObjectView
     from pyoperator.clock import Clock, Randomness
 
 _FIRST_RETRY = 0.05  # seconds; doubled with each failure in a row

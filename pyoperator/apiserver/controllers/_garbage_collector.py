@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pyoperator.apiserver.controllers._client import Object, copied
 from pyoperator.apiserver.controllers._engine import Context, Controller
 from pyoperator.apiserver.controllers._kinds import EVENT
+from pyoperator.apiserver.controllers._object import Object, copied
 from pyoperator.objects import GroupVersionKind
 
 if TYPE_CHECKING:

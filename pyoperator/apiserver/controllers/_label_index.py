@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pyoperator.apiserver.controllers._client import Object
+    from pyoperator.apiserver.controllers._object import Object
 
 _Key = tuple[str, str]  # namespace, name
 _NO_PAIR = ("", "")

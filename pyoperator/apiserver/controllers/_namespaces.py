@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pyoperator.apiserver.access import PolicyRule, aggregated_rules
-from pyoperator.apiserver.controllers._client import Object, copied
 from pyoperator.apiserver.controllers._engine import Context, Controller
 from pyoperator.apiserver.controllers._kinds import CLUSTER_ROLE, NAMESPACE
+from pyoperator.apiserver.controllers._object import Object, copied
 from pyoperator.objects import GroupVersionKind, format_time
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyoperator.apiserver._status import StatusError
-from pyoperator.apiserver.controllers._client import Object, controller_uid, copied
 from pyoperator.apiserver.controllers._engine import Context, Controller, Delays
 from pyoperator.apiserver.controllers._kinds import CLAIM, NODE, POD, STORAGE_CLASS
 from pyoperator.apiserver.controllers._nodes import admits, is_external
+from pyoperator.apiserver.controllers._object import Object, controller_uid, copied
 from pyoperator.apiserver.controllers._workloads import (
     SimulationOptions,
     is_finished,

@@ -9,7 +9,8 @@ from pyoperator.apiserver.controllers._kinds import CLAIM, POD, VOLUME
 from pyoperator.apiserver.controllers._workloads import is_finished, is_terminating
 
 if TYPE_CHECKING:
-    from pyoperator.apiserver.controllers._client import Object, StoreEvent
+    from pyoperator.apiserver.controllers._client import StoreEvent
+    from pyoperator.apiserver.controllers._object import Object
     from pyoperator.objects import GroupVersionKind
 
 _CLAIM_FINALIZER = "kubernetes.io/pvc-protection"

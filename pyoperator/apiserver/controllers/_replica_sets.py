@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyoperator.apiserver.controllers._client import Object, controller_reference
 from pyoperator.apiserver.controllers._engine import Controller
 from pyoperator.apiserver.controllers._kinds import DAEMON_SET, NODE, POD, REPLICA_SET
 from pyoperator.apiserver.controllers._nodes import admits
+from pyoperator.apiserver.controllers._object import Object, controller_reference
 from pyoperator.apiserver.controllers._workloads import (
     is_finished,
     is_ready,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pyoperator.apiserver.controllers._client import Object, controller_reference, controller_uid, copied
 from pyoperator.apiserver.controllers._engine import Controller
 from pyoperator.apiserver.controllers._kinds import CLAIM, CONTROLLER_REVISION, POD, STATEFUL_SET
+from pyoperator.apiserver.controllers._object import Object, controller_reference, controller_uid, copied
 from pyoperator.apiserver.controllers._workloads import (
     is_finished,
     is_ready,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyoperator.apiserver.controllers._client import Object, copied
 from pyoperator.apiserver.controllers._engine import Context, Controller, Delays
 from pyoperator.apiserver.controllers._kinds import CLAIM, STORAGE_CLASS, VOLUME
+from pyoperator.apiserver.controllers._object import Object, copied
 from pyoperator.apiserver.controllers._workloads import SimulationOptions, condition_of, is_terminating, set_conditions
 from pyoperator.objects import Quantity
 

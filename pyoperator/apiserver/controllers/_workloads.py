@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pyoperator.apiserver.controllers._client import Object, copied
+from pyoperator.apiserver.controllers._object import Object, copied
 from pyoperator.objects import format_time, parse_time
 
 if TYPE_CHECKING:

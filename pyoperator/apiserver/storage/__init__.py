@@ -5,6 +5,7 @@ selectable fields; it knows nothing of schemas, users or HTTP.
 """
 
 from pyoperator.apiserver.storage._arrival import reached
+from pyoperator.apiserver.storage._change import Change
 from pyoperator.apiserver.storage._selection import Selection
 from pyoperator.apiserver.storage._selectors import (
     FieldSelector,
@@ -14,7 +15,8 @@ from pyoperator.apiserver.storage._selectors import (
     parse_label_selector,
 )
 from pyoperator.apiserver.storage._sqlite import DirectoryInUse, DirectoryUnusable, SQLitePersistence
-from pyoperator.apiserver.storage._store import Change, Compacted, Persistence, Store, StoredObject
+from pyoperator.apiserver.storage._store import Compacted, Persistence, Store
+from pyoperator.apiserver.storage._stored_object import StoredObject
 from pyoperator.apiserver.storage._subscription import Encoder, WatchSubscription
 
 __all__ = [

@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pyoperator.apiserver.storage._store import Change, Store
+    from pyoperator.apiserver.storage._change import Change
+    from pyoperator.apiserver.storage._store import Store
 
 # Seconds that a read waits for a version which is ahead of the store, as in the real server's watch cache.
 PATIENCE = 3.0

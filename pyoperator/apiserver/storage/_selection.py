@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyoperator.apiserver.storage._selectors import FieldSelector, LabelSelector
 
 if TYPE_CHECKING:
-    from pyoperator.apiserver.storage._store import StoredObject
+    from pyoperator.apiserver.storage._stored_object import StoredObject
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pyoperator.apiserver.storage._store import StoredObject
+from pyoperator.apiserver.storage._stored_object import StoredObject
 from pyoperator.objects import GroupVersionKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pyoperator.apiserver.storage._store import Change
+    from pyoperator.apiserver.storage._change import Change
 
 _SCHEMA = """
 create table if not exists objects (

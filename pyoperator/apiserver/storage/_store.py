@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from pyoperator.apiserver.storage._change import Change
+from pyoperator.apiserver.storage._stored_object import StoredObject, storage_key
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pyoperator.apiserver.storage._selection import Selection
     from pyoperator.objects import GroupVersionKind
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
 
 
 class Compacted(Exception):
@@ -24,96 +25,6 @@ class Compacted(Exception):
         super().__init__(f"too old resource version: {wanted} ({oldest})")
         self.wanted = wanted
         self.oldest = oldest
-
-
-class StoredObject:
-    """One version of one object, never changed after it was made: its JSON and what selectors need of it."""
-
-    __slots__ = ("data", "fields", "gvk", "key", "labels", "name", "namespace", "resource", "revision", "uid")
-
-    def __init__(
-        self,
-        *,
-        resource: str,
-        gvk: GroupVersionKind,
-        namespace: str,
-        name: str,
-        uid: str,
-        revision: int,
-        data: bytes,
-        labels: Mapping[str, str],
-        fields: Mapping[str, str],
-    ) -> None:
-        self.resource = resource
-        self.gvk = gvk
-        self.namespace = namespace
-        self.name = name
-        self.uid = uid
-        self.revision = revision
-        self.data = data
-        self.labels = labels
-        self.fields = fields
-        self.key = storage_key(namespace, name)
-
-    def decode(self) -> dict[str, Any]:
-        """Return a fresh dict."""
-        obj: dict[str, Any] = _decode(self.data)
-        return obj
-
-    def at_revision(self, revision: int) -> StoredObject:
-        """Return the same object stamped with another version: what a watcher sees leave its selection."""
-        obj = self.decode()
-        obj["metadata"]["resourceVersion"] = str(revision)
-        return StoredObject(
-            resource=self.resource,
-            gvk=self.gvk,
-            namespace=self.namespace,
-            name=self.name,
-            uid=self.uid,
-            revision=revision,
-            data=_encode(obj),
-            labels=self.labels,
-            fields=self.fields,
-        )
-
-    def __repr__(self) -> str:
-        # Never the contents: an object may be a Secret.
-        return f"<{self.resource} {self.key} v{self.revision}>"
-
-
-class Change:
-    """One committed change. ``new`` of a deletion is the last state, stamped with the deletion's revision."""
-
-    __slots__ = ("_left", "encoded", "new", "old", "revision", "type")
-
-    def __init__(self, type_: str, revision: int, old: StoredObject | None, new: StoredObject) -> None:
-        self.type = type_
-        self.revision = revision
-        self.old = old
-        self.new = new
-        # Event lines by (encoder, event type), made once for all watchers, while the change is being told to them.
-        self.encoded: dict[tuple[object, str], bytes] = {}
-        self._left: StoredObject | None = None
-
-    @property
-    def weight(self) -> int:
-        """Return how many bytes of data this change keeps that the present state does not."""
-        kept = len(self.old.data) if self.old is not None else 0
-        return kept + len(self.new.data) if self.type == "DELETED" else kept
-
-    def for_selection(self, selection: Selection) -> tuple[str, StoredObject] | None:
-        """Return the event that a watcher of ``selection`` sees, if any: a change may bring an object in or out."""
-        before = self.old is not None and selection.matches(self.old)
-        after = self.type != "DELETED" and selection.matches(self.new)
-        if after:
-            return ("MODIFIED" if before else "ADDED"), self.new
-        if not before:
-            return None
-        if self.type == "DELETED":
-            return "DELETED", self.new
-        if self._left is None and self.old is not None:
-            self._left = self.old.at_revision(self.revision)
-        return ("DELETED", self._left) if self._left is not None else None
 
 
 class Watcher(Protocol):
@@ -366,7 +277,3 @@ class Store:
     def __repr__(self) -> str:
         objects = sum(len(collection.objects) for collection in self._collections.values())
         return f"Store(revision={self.revision}, objects={objects}, compacted={self.compacted})"
-
-
-def storage_key(namespace: str, name: str) -> str:
-    return f"{namespace}/{name}" if namespace else name

@@ -11,8 +11,10 @@ from pyoperator.apiserver.storage._arrival import PATIENCE
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
+    from pyoperator.apiserver.storage._change import Change
     from pyoperator.apiserver.storage._selection import Selection
-    from pyoperator.apiserver.storage._store import Change, Store, StoredObject
+    from pyoperator.apiserver.storage._store import Store
+    from pyoperator.apiserver.storage._stored_object import StoredObject
 
 # Initial events are rendered in pieces of this many objects, so that a large start never holds up the loop.
 _INITIAL_PIECE = 250
