@@ -28,7 +28,7 @@ _STATEFUL_SET = GroupVersionKind("apps", "v1", "StatefulSet")
 
 async def define(client: Client) -> None:
     await client.create(Unstructured(crd_manifest(Postgres)))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             with suppress(ApiError):
                 await client.list(Postgres, namespace=NAMESPACE, limit=1)

@@ -191,7 +191,7 @@ async def open_stage(data: Path | None, *, flags: tuple[str, ...], quiet: float)
         server = await start(command, kubeconfig)
         timeout = aiohttp.ClientTimeout(total=10)
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 while not kubeconfig.exists():
                     if server.stdout is None or not await server.stdout.readline():
                         raise BenchmarkError("the API server did not start, see above")

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
 ONE_WORKER = ("tests/e2e/test_kubectl.py", "tests/e2e/test_stalls.py")
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("pyoperator", deadline=None)
+# How long an example takes, to make or to try, says more about the machine than about the code.
+settings.register_profile("pyoperator", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("pyoperator")
 
 

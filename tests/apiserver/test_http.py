@@ -107,7 +107,7 @@ async def test_a_reader_that_leaves_is_noticed(http: aiohttp.ClientSession, serv
         (watcher,) = server.server.store.watchers_of("configmaps")
         watcher.on_close(left.set)
         response.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await left.wait()
     assert server.server.store.watchers == 0
 
@@ -135,7 +135,7 @@ async def raw_answer(server: EmbeddedServer, data: bytes, *, close: bool = False
     writer.write(data)
     await writer.drain()
     if not close:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             answer = await reader.read(65536)
     else:
         answer = b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.apiserver.requests import CONFIG_MAPS, CRDS, WIDGETS, Asker, definition
@@ -22,7 +22,7 @@ FIELDS = st.sampled_from(
 OBJECTS = st.dictionaries(
     FIELDS, JSON_VALUES | st.dictionaries(FIELDS, JSON_VALUES, max_size=4) | st.sampled_from(["a", "v1"]), max_size=6
 )
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=60)
 
 ASK = Asker()
 ASK("POST", CRDS, definition(), status=201)

@@ -51,7 +51,7 @@ class Kubectl:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=120,
             env={**self._environ, **environ},
         )
         assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -65,7 +65,7 @@ class Kubectl:
 
 def stop(process: subprocess.Popen[str]) -> None:
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def kubectl(server: str, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
     run = Kubectl(server, tmp_path_factory.mktemp("home"))
     assert "postgreses.database.example.com created" in run("apply", "-f", str(ROOT / "config/crd/bases"))
-    run("wait", "--for=condition=Established", "crd/postgreses.database.example.com", "--timeout=10s")
+    run("wait", "--for=condition=Established", "crd/postgreses.database.example.com", "--timeout=60s")
     return run
 
 
@@ -115,7 +115,7 @@ def orders(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         )
         try:
             assert kubectl("apply", "-f", str(SAMPLE)) == "postgres.database.example.com/orders created\n"
-            ready = kubectl("wait", "--for=condition=Ready", "postgres/orders", "--timeout=25s")
+            ready = kubectl("wait", "--for=condition=Ready", "postgres/orders", "--timeout=60s")
             assert ready == "postgres.database.example.com/orders condition met\n", (folder / "log").read_text()
             yield kubectl
         finally:
@@ -171,7 +171,7 @@ def test_get_and_describe(orders: Kubectl) -> None:
 
 
 def test_rollout_and_logs(orders: Kubectl) -> None:
-    assert "roll out complete" in orders("rollout", "status", "statefulset/orders", "--timeout=20s")
+    assert "roll out complete" in orders("rollout", "status", "statefulset/orders", "--timeout=60s")
     assert "statefulset.apps/orders" in orders("rollout", "history", "statefulset/orders")
     assert "pods do not run" in orders("logs", "orders-0", code=1)
     assert "pods do not run" in orders("exec", "orders-0", "--", "true", code=1)
@@ -179,8 +179,8 @@ def test_rollout_and_logs(orders: Kubectl) -> None:
 
 def test_scale_patch_and_edit(orders: Kubectl, tmp_path: Path) -> None:
     assert orders("scale", "postgres/orders", "--replicas=2") == "postgres.database.example.com/orders scaled\n"
-    orders("wait", "--for=jsonpath={.status.readyInstances}=2", "postgres/orders", "--timeout=20s")
-    orders("wait", "--for=delete", "pod/orders-2", "--timeout=20s")
+    orders("wait", "--for=jsonpath={.status.readyInstances}=2", "postgres/orders", "--timeout=60s")
+    orders("wait", "--for=delete", "pod/orders-2", "--timeout=60s")
     patch = '{"spec": {"parameters": {"work_mem": "8MB"}}}'
     assert "patched" in orders("patch", "postgres", "orders", "--type=merge", "-p", patch)
     assert "patched" in orders("patch", "sts", "orders", "-p", '{"metadata": {"labels": {"by": "hand"}}}')
@@ -203,13 +203,13 @@ def test_scale_patch_and_edit(orders: Kubectl, tmp_path: Path) -> None:
 def test_drain_evicts_through_the_budget(orders: Kubectl) -> None:
     # On its own feet: a parallel run may give this test a server that no other one has touched.
     orders("scale", "postgres/orders", "--replicas=2")
-    orders("wait", "--for=jsonpath={.status.instances}=2", "postgres/orders", "--timeout=20s")
-    orders("wait", "--for=condition=Ready", "postgres/orders", "--timeout=20s")
+    orders("wait", "--for=jsonpath={.status.instances}=2", "postgres/orders", "--timeout=60s")
+    orders("wait", "--for=condition=Ready", "postgres/orders", "--timeout=60s")
     node = orders("get", "pod", "orders-0", "-o", "jsonpath={.spec.nodeName}")
-    drained = orders("drain", node, "--timeout=20s", "--delete-emptydir-data")
+    drained = orders("drain", node, "--timeout=60s", "--delete-emptydir-data")
     assert f"node/{node} drained" in drained
     assert orders("get", "node", node).split()[6] == "Ready,SchedulingDisabled"
-    orders("wait", "--for=jsonpath={.status.readyInstances}=2", "postgres/orders", "--timeout=20s")
+    orders("wait", "--for=jsonpath={.status.readyInstances}=2", "postgres/orders", "--timeout=60s")
     assert orders("get", "pod", "orders-0", "-o", "jsonpath={.spec.nodeName}") not in {"", node}
     assert orders("uncordon", node) == f"node/{node} uncordoned\n"
 
@@ -282,12 +282,12 @@ def test_watch(kubectl: Kubectl) -> None:
 def test_deleting_a_namespace_deletes_what_is_in_it(kubectl: Kubectl) -> None:
     kubectl("create", "namespace", "passing")
     kubectl("create", "configmap", "inside", "-n", "passing")
-    assert kubectl("delete", "namespace", "passing", "--timeout=20s").startswith('namespace "passing" deleted')
+    assert kubectl("delete", "namespace", "passing", "--timeout=60s").startswith('namespace "passing" deleted')
     assert 'namespaces "passing" not found' in kubectl("get", "namespace", "passing", code=1)
 
 
 def test_zz_deleting_the_sample_waits_for_its_finalizer(orders: Kubectl) -> None:
-    deleted = orders("delete", "-f", str(SAMPLE), "--timeout=20s")
+    deleted = orders("delete", "-f", str(SAMPLE), "--timeout=60s")
     assert deleted.startswith('postgres.database.example.com "orders" deleted')
-    orders("wait", "--for=delete", "statefulset/orders", "--timeout=20s")
+    orders("wait", "--for=delete", "statefulset/orders", "--timeout=60s")
     assert 'postgreses.database.example.com "orders" not found' in orders("get", "postgres", "orders", code=1)

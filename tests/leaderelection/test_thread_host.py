@@ -72,7 +72,7 @@ async def test_loss_reaches_the_work_loop(server: HTTPLeaseServer, factory: Call
     host = ThreadHost(config("a", **SHORT), factory, on_transition=listen)
     await host.acquire()
     server.core.edit(holderIdentity="thief")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await host.lost.wait()
     assert not host.leadership.is_leader
     assert "thief" in host.lost_reason
@@ -178,7 +178,7 @@ async def test_release_to_acquire_over_loopback(server: HTTPLeaseServer, factory
     for _ in range(20):
         leader, follower = hosts
         waiting = asyncio.create_task(follower.acquire())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await follows.wait()
             follows.clear()
             await leader.release()
