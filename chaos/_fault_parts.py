@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from chaos._fleet import Member
     from chaos._stage import Stage
 
-RECOVER = 30.0
+RECOVER = 60.0
 """Seconds until all must be well again, unless a fault says otherwise."""
 
 

@@ -37,7 +37,7 @@ ACCOUNTS = "chaos-replicas"
 _RESTART_AFTER = 0.5
 _PROBE_TIMEOUT = 1.0  # the kubelet's default
 _SPARE_USERS = 6
-_PATIENCE = 8.0
+_PATIENCE = 30.0
 
 
 class Probe(NamedTuple):

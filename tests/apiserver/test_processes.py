@@ -33,7 +33,7 @@ def start(*arguments: str) -> tuple[subprocess.Popen[str], str]:
 
 def stop(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> None:
     process.send_signal(number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def call(path: str, url: str, body: object = None) -> object:
         if token
         else {"content-type": "application/json"}
     )
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=20) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=60) as answer:
         return json.load(answer)
 
 

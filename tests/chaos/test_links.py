@@ -37,7 +37,7 @@ class Sink:
 async def linked() -> AsyncIterator[tuple[Sink, Link]]:
     sink = Sink()
     server = await asyncio.start_server(sink.serve, "127.0.0.1", 0)
-    async with asyncio.timeout(20), Link(server.sockets[0].getsockname()[:2]) as link:
+    async with asyncio.timeout(60), Link(server.sockets[0].getsockname()[:2]) as link:
         yield sink, link
     server.close()
 

@@ -23,7 +23,7 @@ POD = GroupVersionKind("", "v1", "Pod")
 NODE = GroupVersionKind("", "v1", "Node")
 NAMESPACE = "postgres-operator-system"
 SHORT = Scale(replicas=1, lease_duration=3.0, renew_deadline=2.0, retry_period=0.5)
-WITHIN = 30.0
+WITHIN = 90.0
 
 
 async def pods(lab: Lab) -> dict[str, Unstructured]:

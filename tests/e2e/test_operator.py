@@ -40,7 +40,7 @@ CONFIG_MAP = GroupVersionKind("", "v1", "ConfigMap")
 CLAIM = GroupVersionKind("", "v1", "PersistentVolumeClaim")
 CRD = GroupVersionKind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
 SHORT = Scale(replicas=1, lease_duration=3.0, renew_deadline=2.0, retry_period=0.5)
-WITHIN = 30.0
+WITHIN = 90.0
 
 
 @asynccontextmanager

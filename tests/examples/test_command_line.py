@@ -112,7 +112,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list
     kubeconfig.write_text(json.dumps(KUBECONFIG))
     environment = {"KUBECONFIG": str(kubeconfig), "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
     done = subprocess.run(
-        [COMMAND, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=30
+        [COMMAND, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

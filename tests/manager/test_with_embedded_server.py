@@ -185,7 +185,7 @@ async def test_over_https_with_threads_probes_and_metrics() -> None:
         admin = manager.unfenced_client(reason="the test's own hand")
         await admin.create(Unstructured(crd_manifest(Greeting)))
         task = asyncio.create_task(manager.start())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             await manager.elected.wait()
             await admin.create(greeting("one"))
             while not greeter.seen:  # noqa: ASYNC110 - real time, and no event for it
