@@ -1,5 +1,5 @@
-"""Benchmarks: workloads on one kind against any API server, micro-benchmarks, and the comparison with a peer.
+"""Benchmarks: the same workloads for this library and its peers on one API server, targets, plots, a memory gate.
 
-``python -m benchmarks`` is the short run of everything; RESULTS.md holds measured figures and how they were obtained.
-A benchmark prints figures and ratios, it never passes or fails by a wall time.
+``python -m benchmarks`` measures everything and writes RESULTS.md from the lines it keeps (``--help`` tells how to do less).
+A benchmark prints figures and ratios and never passes or fails by a time; the memory gate judges, by memory.
 """

@@ -2,115 +2,131 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks._modes import MODES, run_mode
-from benchmarks._processes import BenchmarkError, embedded_server, output, this_program
+from benchmarks._processes import BenchmarkError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit code."""
-    options = _parser().parse_args(arguments)
+    from benchmarks._command_line import parser
+
+    options = parser().parse_args(arguments)
     try:
-        if options.mode is not None:
-            return _mode(options)
-        if options.compare:
-            from benchmarks._compare import compare
-
-            print(
-                asyncio.run(
-                    compare(
-                        options.peers,
-                        n=options.n or 10_000,
-                        n_status=options.n_status,
-                        rounds=options.rounds,
-                        workers=options.workers,
-                    )
-                )
-            )
-            return 0
-        if options.sizing:
-            from benchmarks._sizing import Plan, sizing
-
-            plan = Plan(options.objects, options.limits, idle=options.idle, copy_above=options.copy_above)
-            print(asyncio.run(sizing(plan, lambda line: print(line, flush=True), options.plot)))
-            return 0
-        if options.seed is not None or options.bump is not None or options.churn is not None or options.wipe:
-            asyncio.run(_drive(options))
-            return 0
-        print(asyncio.run(_overview(options.n or 1000, options.workers)))
+        return _do(options)
     except BenchmarkError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
+    except ValueError as error:
+        if not options.report:
+            raise
+        print(f"benchmarks: {error}: repair or delete that file", file=sys.stderr)
+        return 2
+
+
+def _do(options: argparse.Namespace) -> int:
+    if options.mode is not None:
+        return _mode(options)
+    if options.memory_gate:
+        return _memory_gate(options)
+    if options.report:
+        return _report(options)
+    if options.seed is not None or options.bump is not None or options.churn is not None or options.wipe:
+        asyncio.run(_drive(options))
+    elif options.drive_server or options.gate_server or options.gate_cache is not None:
+        asyncio.run(_serve_a_run(options))
+    elif options.sizing:
+        from benchmarks._sizing import Plan, sizing
+
+        plan = Plan(options.objects, options.limits, idle=options.idle, copy_above=options.copy_above)
+        print(asyncio.run(sizing(plan, _tell, options.plot)))
+    elif options.install_kopf:
+        from benchmarks._peers import install_kopf
+
+        print(asyncio.run(install_kopf()))
+    else:
+        return _everything(options)
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    from benchmarks._compare import PEERS
+def _everything(options: argparse.Namespace) -> int:
+    from benchmarks._command_line import plan_of
+    from benchmarks._peers import PEERS
+    from benchmarks._results import FOLDER
+    from benchmarks._suite import real_server_at_hand, whole_run
 
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks",
-        description="Without options: a short run of all modes and the micro-benchmarks. The API server is that of "
-        "$KUBECONFIG, whose Database objects are changed and deleted; without it an embedded one is started.",
+    if options.short or not (options.embedded or real_server_at_hand()):
+        from benchmarks._short import short_run, table
+
+        if not options.short:
+            _tell("no real API server at hand (KUBECONFIG, REAL_APISERVER): the short run on the embedded one")
+        print(table(asyncio.run(short_run(options.n or 1000, options.workers))))
+        return 0
+    asyncio.run(
+        whole_run(
+            plan_of(options),
+            options.parts,
+            peers=options.peers or PEERS,
+            folder=options.results or FOLDER,
+            budget=options.budget,
+            embedded=options.embedded,
+            tell=_tell,
+        )
     )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--mode", choices=MODES, help="run one mode and print its line")
-    what.add_argument("--compare", action="store_true", help="alternate with controller-runtime and print ratios")
-    what.add_argument("--sizing", action="store_true", help="measure leader and standby of the postgres-operator")
-    what.add_argument("--seed", type=int, metavar="N", help="create N objects, with a status each")
-    what.add_argument("--bump", type=int, metavar="N", help="change the spec of the first N objects")
-    what.add_argument("--churn", nargs=2, metavar=("N", "RATE"), help="create N objects, RATE a second")
-    what.add_argument("--wipe", action="store_true", help="delete all objects")
-    parser.add_argument("-n", type=int, help="number of objects; 1000, for --compare 10000")
-    parser.add_argument("--n-status", type=int, default=3000, help="--compare: objects for status; %(default)s")
-    parser.add_argument("--workers", type=int, default=16, help="concurrent reconciles; %(default)s")
-    parser.add_argument("--rounds", type=int, default=3, help="--compare: runs of each side; %(default)s")
-    parser.add_argument("--peers", type=Path, default=PEERS, help="--compare: folder of the peers' programs")
-    parser.add_argument(
-        "--objects", type=_numbers, default=(10, 100, 1000, 10_000), help="--sizing: numbers of objects; %(default)s"
-    )
-    parser.add_argument("--limits", type=_numbers, default=(100, 500), help="--sizing: millicores; %(default)s")
-    parser.add_argument("--idle", type=float, default=30.0, help="--sizing: seconds of rest measured; %(default)s")
-    parser.add_argument(
-        "--copy-above", type=int, default=1000, metavar="N", help="--sizing: larger fleets are copied; %(default)s"
-    )
-    parser.add_argument("--plot", type=Path, help="--sizing: write the plot here, as SVG")
-    return parser
+    return _report(options)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in text.split(",") if number)
+def _report(options: argparse.Namespace) -> int:
+    from benchmarks._results import FOLDER
+    from benchmarks.report import write_report
+
+    for path in write_report(options.results or FOLDER):
+        print(path)
+    return 0
+
+
+def _memory_gate(options: argparse.Namespace) -> int:
+    from benchmarks._memory_gate import UPDATES, N, judge, key, measure, record, recorded_peak
+    from benchmarks._results import FOLDER
+
+    folder = options.results or FOLDER
+    n, updates = (options.n, options.n // 2) if options.n else (N, UPDATES)
+    line = asyncio.run(measure(n, updates))
+    _tell(line.text())
+    peak, name = line.number("peak_mb"), key(n, updates)
+    if options.record:
+        record(name, peak, folder)
+        _tell(f"memory gate: recorded: {peak:.1f} MiB for {name}")
+        return 0
+    judgement = judge(peak, recorded_peak(name, folder), name)
+    _tell(judgement.text)
+    return judgement.code
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
 
 
 def _mode(options: argparse.Namespace) -> int:
+    from benchmarks._modes import run_mode
+
     n = options.n or 1000
     if os.environ.get("KUBECONFIG"):
         return run_mode(options.mode, n, options.workers)
-    print(asyncio.run(_mode_on_embedded_server(options.mode, n, options.workers)), end="")
+    from benchmarks._short import short_run
+
+    part = "sync" if options.mode == "noop" else options.mode
+    for line in asyncio.run(short_run(n, options.workers, (part,))).lines(options.mode):
+        _tell(line.text())
     return 0
-
-
-async def _mode_on_embedded_server(mode: str, n: int, workers: int) -> str:
-    from benchmarks._overview import hand_over_milliseconds, latency
-
-    async with embedded_server() as kubeconfig:
-        await output(this_program("--seed", str(0 if mode == "latency" else n)), kubeconfig)
-        if mode == "elect":
-            return f"hand_over_ms={await hand_over_milliseconds(kubeconfig):.0f}\n"
-        if mode == "latency":
-            return (await latency(kubeconfig, n, workers)).text() + "\n"
-        if mode == "status":
-            await output(this_program("--bump", str(n)), kubeconfig)
-        return await output(this_program("--mode", mode, "-n", str(n), "--workers", str(workers)), kubeconfig)
 
 
 async def _drive(options: argparse.Namespace) -> None:
@@ -119,7 +135,7 @@ async def _drive(options: argparse.Namespace) -> None:
     async with _load.open_client() as client:
         await _load.define(client)
         if options.seed is not None:
-            await _load.seed(client, options.seed)
+            await _load.seed(client, options.seed, first=options.first, bare=options.bare)
         elif options.bump is not None:
             await _load.bump(client, options.bump, f"bumped-{time.time_ns()}")
         elif options.churn is not None:
@@ -128,14 +144,25 @@ async def _drive(options: argparse.Namespace) -> None:
             await _load.wipe(client)
 
 
-async def _overview(n: int, workers: int) -> str:
-    from benchmarks._overview import overview
+async def _serve_a_run(options: argparse.Namespace) -> None:
+    """Be one of the programs that a run starts."""
+    if options.gate_server:
+        from benchmarks._gate_server import serve
 
-    kubeconfig = os.environ.get("KUBECONFIG")
-    if kubeconfig:
-        return await overview(kubeconfig, n, workers)
-    async with embedded_server() as started:
-        return await overview(started, n, workers)
+        await serve(options.gate_server, options.n)
+    elif options.gate_cache is not None:
+        from benchmarks._memory_gate import cache
+
+        _tell(await cache(options.n, options.gate_cache))
+    else:
+        from benchmarks._driver import in_process, over_https
+
+        writes, watchers, events = options.amounts
+        if options.drive_server == "https":
+            figures = await over_https(os.environ["KUBECONFIG"], writes, watchers, events)
+        else:
+            figures = await in_process(writes, watchers, events)
+        _tell(figures.text(options.peer, options.drive_server))
 
 
 if __name__ == "__main__":

@@ -15,21 +15,24 @@ from pyoperator.client import (
     Client,
     Configuration,
     MergePatch,
+    ServerTimeout,
+    TransportError,
     ignore_not_found,
 )
 from pyoperator.objects import ObjectKey, Unstructured
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
+    from pathlib import Path
 
 _WIDTH = 24
-_PATIENCE = 300.0
+_PATIENCE = 1800.0
 
 
 @asynccontextmanager
-async def open_client() -> AsyncGenerator[Client]:
-    """Yield a client for the API server of the environment."""
-    transport = AiohttpTransport(Configuration.load(), max_requests=_WIDTH + 8)
+async def open_client(kubeconfig: Path | str | None = None) -> AsyncGenerator[Client]:
+    """Yield a client for the API server of a kubeconfig, or of the environment."""
+    transport = AiohttpTransport(Configuration.load(kubeconfig=kubeconfig), max_requests=_WIDTH + 8)
     try:
         yield Client(transport, field_manager="benchmark-driver")
     finally:
@@ -53,13 +56,18 @@ async def _is_served(client: Client) -> bool:
     return True
 
 
-async def seed(client: Client, n: int) -> None:
-    """Create the first ``n`` objects and give each a status; those that exist are left alone."""
+async def seed(client: Client, n: int, *, first: int = 0, bare: bool = False) -> None:
+    """Create the objects from number ``first`` to before ``n`` and give each a status; those that exist are left alone.
+
+    ``bare``: without a status, which spares half of the writes and the server a second revision of each.
+    """
 
     async def one(number: int) -> None:
         try:
             await client.create(_made(number))
         except AlreadyExists:
+            return
+        if bare:
             return
         await client.status.patch(
             Database.options.resource.gvk,
@@ -67,7 +75,7 @@ async def seed(client: Client, n: int) -> None:
             MergePatch({"status": first_status()}),
         )
 
-    await _spread(n, one)
+    await _spread(range(first, n), one)
 
 
 async def bump(client: Client, n: int, tag: str) -> None:
@@ -77,7 +85,7 @@ async def bump(client: Client, n: int, tag: str) -> None:
         key = ObjectKey(NAMESPACE, name_of(number))
         await client.patch(Database.options.resource.gvk, key, MergePatch({"spec": {"version": tag}}))
 
-    await _spread(n, one)
+    await _spread(range(n), one)
 
 
 async def churn(client: Client, n: int, rate: float) -> None:
@@ -90,10 +98,13 @@ async def churn(client: Client, n: int, rate: float) -> None:
 
 async def wipe(client: Client) -> None:
     """Delete all objects of the kind and wait until they are gone."""
-    with ignore_not_found():
-        await client.delete_all_of(Database, namespace=NAMESPACE, timeout=_PATIENCE)
     async with asyncio.timeout(_PATIENCE):
-        while (await client.list(Database, namespace=NAMESPACE, limit=1)).items:  # noqa: ASYNC110 - polled on purpose
+        while True:
+            # A server ends a request after a minute, and with it a deletion of very many: it is asked again.
+            with ignore_not_found(), suppress(ServerTimeout, TransportError):
+                await client.delete_all_of(Database, namespace=NAMESPACE, timeout=90.0)
+            if not (await client.list(Database, namespace=NAMESPACE, limit=1)).items:
+                return
             await asyncio.sleep(0.2)
 
 
@@ -101,8 +112,8 @@ def _made(number: int) -> Unstructured:
     return Unstructured(database(number))
 
 
-async def _spread(n: int, one: Callable[[int], Awaitable[Any]]) -> None:
-    numbers = iter(range(n))
+async def _spread(wanted: range, one: Callable[[int], Awaitable[Any]]) -> None:
+    numbers = iter(wanted)
 
     async def work() -> None:
         for number in numbers:

@@ -8,12 +8,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+_MORE_PERCENTILES = ("00", "10", "25", "75", "95", "98", "995", "999")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def cpu_seconds() -> float:
-    """Return user and system time of this process since its start, import of Python included."""
-    fields = Path("/proc/self/stat").read_text("ascii").rpartition(")")[2].split()
+def cpu_seconds(pid: int | str = "self") -> float:
+    """Return user and system time of a process, all threads, since its start, import of Python included."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
@@ -65,7 +66,7 @@ def usage_line(mode: str, n: int, wall: float) -> str:
 
 
 def latency_line(milliseconds: list[float]) -> str:
-    """Return the line of latency: percentiles of creation to reconcile."""
+    """Return the line of latency: percentiles of creation to reconcile; those that the peers don't print come last."""
     ordered = sorted(milliseconds)
 
     def at(quantile: float) -> float:
@@ -74,5 +75,6 @@ def latency_line(milliseconds: list[float]) -> str:
     return (
         f"peer=pyoperator mode=latency n={len(ordered)} p50_ms={at(0.5):.2f} p90_ms={at(0.9):.2f} "
         f"p99_ms={at(0.99):.2f} max_ms={at(1.0):.2f} cpu_s={cpu_seconds():.2f} "
-        f"peak_mb={memory_megabytes('VmHWM'):.0f} rss_mb={memory_megabytes('VmRSS'):.0f}"
+        f"peak_mb={memory_megabytes('VmHWM'):.0f} rss_mb={memory_megabytes('VmRSS'):.0f} "
+        + " ".join(f"p{name}_ms={at(float(f'0.{name}')):.2f}" for name in _MORE_PERCENTILES)
     )

@@ -1,11 +1,16 @@
-"""What single steps cost: queue, a reconcile that does nothing, decoding, splitting. Process time, the best of some rounds, nothing on a network."""
+"""What single steps cost: queue, predicates and handlers, a reconcile that does nothing, decoding, splitting.
+
+Process time, the best of some rounds, nothing on a network. A runner of twenty lines instead of pytest-benchmark: the steps
+are to be measured and kept by the same program as everything else, and never to pass or fail by a time; what
+pytest-benchmark adds, comparison by wall times of a test run, is not wanted here.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import structlog
@@ -14,13 +19,24 @@ from benchmarks._workload import NAMESPACE, Database, database, first_status, na
 from pyoperator.cache import CacheOptions, Informer
 from pyoperator.client import LineSplitter, ListSplitter
 from pyoperator.clock import Randomness, SystemClock
-from pyoperator.controller import Controller, ControllerOptions, Request, WorkQueue
+from pyoperator.controller import (
+    Controller,
+    ControllerOptions,
+    EnqueueForObject,
+    EnqueueForOwner,
+    EnqueueMapped,
+    Request,
+    WorkQueue,
+    predicates,
+)
 from pyoperator.objects import Scheme, partial_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from pyoperator.cache import CacheEvent
     from pyoperator.client import Transport
+    from pyoperator.controller import Handler
 
 _ROUNDS = 15  # enough for one of them to run undisturbed on a machine that others use
 _CHUNK = 64 * 1024
@@ -36,7 +52,15 @@ class Cost:
 
 async def measure(n: int = 20_000) -> list[Cost]:
     """Measure each step ``n`` times a round."""
-    return [*await _queue(n), *await _reconciles(n), *await _bytes(max(1, n // 10)), await _apply(max(1, n // 10))]
+    few = max(1, n // 10)
+    return [
+        *await _queue(n),
+        *await _judgements(n),
+        *await _mappings(n),
+        *await _reconciles(n),
+        *await _bytes(few),
+        await _apply(few),
+    ]
 
 
 async def _best(what: str, n: int, step: Callable[[], Awaitable[None]]) -> Cost:
@@ -75,6 +99,65 @@ async def _queue(n: int) -> list[Cost]:
     repeated = await _best("queue: repeated add", n, add)
     await take()
     return [cycle, single, repeated]
+
+
+def _update_event() -> CacheEvent:
+    """Return an update of one stored object that changes its spec, as the cache tells it."""
+    informer = _informer(Scheme())
+    owner = {"apiVersion": "bench.example.com/v1", "kind": "Database", "name": "owner", "uid": "1", "controller": True}
+    data = _stored_object(ownerReferences=[owner])
+    informer.store.put(informer.read(msgspec.Raw(data)))
+    changed = data.replace(b'"resourceVersion":"1000"', b'"resourceVersion":"1001"').replace(
+        b'"generation":1', b'"generation":2'
+    )
+    (modified,) = informer.store.put(informer.read(msgspec.Raw(changed)))
+    return modified
+
+
+async def _judgements(n: int) -> list[Cost]:
+    """What each predicate costs an update that it passes."""
+    event = _update_event()
+    judged: list[tuple[str, predicates.Predicate]] = [
+        ("generation changed", predicates.GenerationChanged()),
+        ("label selector of two terms", predicates.LabelSelectorMatches("app=database,tier in (gold,silver)")),
+        ("labels or annotations or generation", _any_change()),
+        ("a function", predicates.Predicates(update=lambda _event: True)),
+    ]
+    costs = []
+    for what, predicate in judged:
+        _expect(int(predicate.update(event)), 1)
+
+        async def step(predicate: predicates.Predicate = predicate) -> None:
+            for _ in range(n):
+                predicate.update(event)
+
+        costs.append(await _best(f"predicate: {what}", n, step))
+    return costs
+
+
+def _any_change() -> predicates.Predicate:
+    return predicates.or_(predicates.LabelChanged(), predicates.AnnotationChanged(), predicates.GenerationChanged())
+
+
+async def _mappings(n: int) -> list[Cost]:
+    """From an event to a key in the queue, by the three sorts of handler; the key is in the queue already."""
+    event = _update_event()
+    queue: WorkQueue[Request] = WorkQueue("micro")
+    handlers: list[tuple[str, Handler]] = [
+        ("its own object", EnqueueForObject()),
+        ("its owner", EnqueueForOwner(Database)),
+        ("what a function names", EnqueueMapped(lambda entry: [Request(NAMESPACE, entry.metadata.labels["shard"])])),
+    ]
+    costs = []
+    for what, handler in handlers:
+
+        async def step(handler: Handler = handler) -> None:
+            for _ in range(n):
+                handler.handle(event, queue, 0)
+
+        costs.append(await _best(f"handler: {what}", n, step))
+    _expect(len(queue), 3)
+    return costs
 
 
 async def _reconciles(n: int) -> list[Cost]:
@@ -164,16 +247,7 @@ async def _apply(n: int) -> Cost:
     scheme = Scheme()
 
     async def apply() -> None:
-        # Nothing runs, so its transport is never asked.
-        informer = Informer(
-            cast("Transport", None),
-            scheme,
-            scheme.resource(Database),
-            CacheOptions(),
-            clock=SystemClock(),
-            random=Randomness(),
-            logger=structlog.get_logger(),
-        )
+        informer = _informer(scheme)
         for raw in data:
             informer.put(informer.read(raw))
         _expect(len(informer.store), n)
@@ -181,12 +255,25 @@ async def _apply(n: int) -> Cost:
     return await _best("read and apply one event", n, apply)
 
 
+def _informer(scheme: Scheme) -> Informer:
+    # Nothing runs, so its transport is never asked.
+    return Informer(
+        cast("Transport", None),
+        scheme,
+        scheme.resource(Database),
+        CacheOptions(),
+        clock=SystemClock(),
+        random=Randomness(),
+        logger=structlog.get_logger(),
+    )
+
+
 def _expect(found: int, n: int) -> None:
     if found != n:
-        raise AssertionError(f"cut {found} pieces instead of {n}: the figure would mean nothing")
+        raise AssertionError(f"{found} instead of {n}: the figure would mean nothing")
 
 
-def _stored_object() -> bytes:
+def _stored_object(**more: Any) -> bytes:
     """Return an object as the cache holds it: without managed fields."""
     made = database(0)
     made["metadata"] |= {
@@ -194,9 +281,6 @@ def _stored_object() -> bytes:
         "resourceVersion": "1000",
         "generation": 1,
         "creationTimestamp": "2026-01-01T00:00:00Z",
+        **more,
     }
     return msgspec.json.encode({**made, "status": first_status()})
-
-
-def run() -> list[Cost]:
-    return asyncio.run(measure())

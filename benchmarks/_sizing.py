@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._processes import BenchmarkError
-from benchmarks._sizing_fleet import check_ready, copy_fleet, define, fill, stand_in
+from benchmarks._sizing_fleet import copy_fleet, define, fill, stand_in, until_ready
 from benchmarks._sizing_records import Fleet, Limited, picture, table
 from benchmarks._sizing_stage import leads, open_stage, quota, through
 
@@ -65,8 +65,8 @@ async def _make_copies(n: int, plan: Plan, data: Path) -> None:
             await _through_or_raise(stage, leader, 1)
             await stage.settle(leader, patience=_START_PATIENCE)
             await stand_in(client, 1)
+            await until_ready(client, 1, _START_PATIENCE)
             await stage.settle(leader, patience=_START_PATIENCE)
-            await check_ready(client, 1)
         finally:
             await client.transport.aclose()
     await asyncio.to_thread(copy_fleet, data, n)
@@ -87,8 +87,8 @@ async def _measure(n: int, plan: Plan, tell: Callable[[str], Any], data: Path | 
             if data is None:
                 await fill(client, n)
             await _through_or_raise(stage, leader, n)
+            await until_ready(client, n, _CREATE_PATIENCE)
             settled = await stage.settle(leader, standby, patience=_CREATE_PATIENCE)
-            await check_ready(client, n)
         finally:
             await client.transport.aclose()
         tell(f"n={n}: settled after {settled - begun:.1f} s")

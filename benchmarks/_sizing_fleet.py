@@ -14,7 +14,7 @@ from postgres_operator import instances, names
 from postgres_operator.api import Postgres
 from postgres_operator.ensure import intent_checksum as intent_of
 from pyoperator.apiserver.storage import Change, SQLitePersistence, StoredObject
-from pyoperator.client import ApiError, Client, MergePatch
+from pyoperator.client import ApiError, Client, MergePatch, NotFound
 from pyoperator.objects import GroupVersionKind, ObjectKey, Unstructured
 from pyoperator.schema import crd_manifest
 
@@ -63,7 +63,7 @@ async def stand_in(client: Client, n: int) -> None:
 
     async def one(number: int) -> None:
         key = _key(number)
-        stateful_set = await client.get(_STATEFUL_SET, key)
+        stateful_set = await _made(client, key)
         template = stateful_set["spec"]["volumeClaimTemplates"][0]
         labels = {**template["metadata"].get("labels", {}), **stateful_set["spec"]["selector"]["matchLabels"]}
         name = f"{template['metadata']['name']}-{key.name}-0"
@@ -77,6 +77,14 @@ async def stand_in(client: Client, n: int) -> None:
         await client.status.patch(_STATEFUL_SET, key, MergePatch({"status": status}))
 
     await _spread(n, one)
+
+
+async def _made(client: Client, key: ObjectKey) -> Unstructured:
+    async with asyncio.timeout(120):
+        while True:
+            with suppress(NotFound):
+                return await client.get(_STATEFUL_SET, key)
+            await asyncio.sleep(0.1)
 
 
 def _key(number: int) -> ObjectKey:
@@ -95,7 +103,20 @@ async def _spread(n: int, one: Callable[[int], Awaitable[None]]) -> None:
             group.create_task(work())
 
 
-async def check_ready(client: Client, n: int) -> None:
+async def until_ready(client: Client, n: int, patience: float) -> None:
+    """Wait until all are ready; raises BenchmarkError after ``patience`` seconds.
+
+    That server and operator are quiet tells too little: on a loaded machine those who wait for the CPU look so too.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience
+    while (ready := await _count_ready(client)) != n:
+        if loop.time() > deadline:
+            raise BenchmarkError(f"only {ready} of {n} databases were ready after {patience:.0f} s")
+        await asyncio.sleep(0.2 if n < _PER_NAMESPACE else 5.0)
+
+
+async def _count_ready(client: Client) -> int:
     ready, token = 0, ""
     while True:
         page = await client.list(Postgres, limit=500, continue_=token)
@@ -104,9 +125,7 @@ async def check_ready(client: Client, n: int) -> None:
             ready += any(one.type == "Ready" and one.status == "True" for one in conditions)
         token = page.continue_
         if not token:
-            break
-    if ready != n:
-        raise BenchmarkError(f"the fleet is quiet, but only {ready} of {n} databases are ready")
+            return ready
 
 
 def copy_fleet(folder: Path, n: int) -> None:

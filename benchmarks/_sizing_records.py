@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, TypeVar
 
-from benchmarks._sizing_plot import Curve, draw
+from benchmarks._svg import COLOURS, Curve, Limit, counts, doubling, draw
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RecordT = TypeVar("RecordT", bound="Record")
+
+_SIZES = (Limit(128, "small 128Mi"), Limit(512, "medium 512Mi"), Limit(1024, "large 1Gi"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,18 @@ class Limited(Record):
 
 
 def picture(fleets: list[Fleet]) -> str:
-    """Return the plot of memory."""
+    """Return the plot of memory; the dashed lines are the memory limits of the three sizes."""
+    leader, standby, start = COLOURS[0], COLOURS[2], COLOURS[1]
     return draw(
         "Peak memory of a replica of the postgres-operator",
         [
-            Curve("leader, fleet created", "#1565c0", [(one.n, one.leader_peak_mb) for one in fleets]),
-            Curve("standby", "#2e7d32", [(one.n, one.standby_peak_mb) for one in fleets]),
-            Curve("start among them (cold list)", "#ef6c00", [(one.n, one.start_peak_mb) for one in fleets]),
+            Curve("leader, fleet created", leader, [(one.n, one.leader_peak_mb) for one in fleets]),
+            Curve("standby", standby, [(one.n, one.standby_peak_mb) for one in fleets]),
+            Curve("start among them (cold list)", start, [(one.n, one.start_peak_mb) for one in fleets]),
         ],
+        counts("Postgres objects", (one.n for one in fleets)),
+        doubling("MiB", 32, 2048),
+        _SIZES,
     )
 
 

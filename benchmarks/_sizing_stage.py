@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from benchmarks import _measurement
 from benchmarks._processes import BenchmarkError, end, start
 from pyoperator.client import AiohttpTransport, Client, Configuration
 
@@ -26,7 +27,6 @@ NAMESPACE = "default"
 """Where the Lease is."""
 WIDTH = 16
 """Requests of the driver at a time."""
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(slots=True, eq=False)
@@ -51,10 +51,9 @@ class Replica:
 def cpu_seconds(pid: int) -> float:
     """Return user and system time of a running process, all threads."""
     try:
-        values = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+        return _measurement.cpu_seconds(pid)
     except OSError:
         raise BenchmarkError("a replica or the server ended on its own: see its log above") from None
-    return (int(values[11]) + int(values[12])) / _TICKS
 
 
 @dataclass(slots=True, eq=False)

@@ -6,66 +6,73 @@ import re
 
 import pytest
 
-from benchmarks._compare import TARGETS, Target
+from benchmarks._load import define, open_client, seed
 from benchmarks._measurement import Line
 from benchmarks._micro import measure
-from benchmarks._overview import hand_over_milliseconds, latency, run_mode, table
-from benchmarks._processes import embedded_server, output, this_program
+from benchmarks._peers import ours
+from benchmarks._processes import embedded_server
+from benchmarks._results import Measurement, Results, Run
+from benchmarks._short import short_run, table
+from benchmarks._workload import Database
 
 N = 20
-USAGE = re.compile(r"peer=pyoperator mode=\w+ n=20 wall_s=\d+\.\d{3} cpu_s=\d+\.\d\d peak_mb=\d+ rss_mb=\d+")
+USAGE = re.compile(
+    r"peer=pyoperator mode=\w+ n=20 wall_s=\d+\.\d{3} cpu_s=\d+\.\d\d peak_mb=\d+ rss_mb=\d+ load=[\d.]+"
+)
 
 
 @pytest.mark.e2e
-async def test_every_mode_prints_its_line() -> None:
-    async with embedded_server() as kubeconfig:
-        await output(this_program("--seed", str(N)), kubeconfig)
-        for mode in ("sync", "noop"):
-            assert USAGE.fullmatch((await run_mode(kubeconfig, mode, N, 4)).text())
-        await output(this_program("--bump", str(N)), kubeconfig)
-        assert USAGE.fullmatch((await run_mode(kubeconfig, "status", N, 4)).text())
-        # What status wrote is what a second run finds: nothing is left to report, and it ends all the same.
-        assert USAGE.fullmatch((await run_mode(kubeconfig, "status", N, 4)).text())
-        measured = await latency(kubeconfig, N, 4)
-        assert measured.number("n") == N
-        assert 0 < measured.number("p50_ms") <= measured.number("p99_ms")
-        await output(this_program("--wipe"), kubeconfig)
-        assert (await run_mode(kubeconfig, "sync", 0, 4)).number("n") == 0
+async def test_every_mode_prints_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    results = await short_run(N, 4, ("sync", "status", "latency", "elect"), settle=1.0)
+    for mode in ("sync", "noop", "status"):
+        (line,) = results.lines(mode)
+        assert USAGE.fullmatch(line.text())
+    (latency,) = results.lines("latency")
+    assert latency.number("n") == N
+    assert 0 < latency.number("p50_ms") <= latency.number("p99_ms") <= latency.number("max_ms")
+    (change,) = results.lines("elect", what="hand-over")
+    assert 0 < change.number("gap_ms") <= change.number("sigterm_ms")
 
 
 @pytest.mark.e2e
-async def test_the_lease_is_handed_over() -> None:
+async def test_status_ends_where_nothing_is_left_to_report() -> None:
     async with embedded_server() as kubeconfig:
-        await output(this_program("--seed", "0"), kubeconfig)
-        assert await hand_over_milliseconds(kubeconfig) > 0
+        async with open_client(kubeconfig) as client:
+            await define(client)
+            await seed(client, 5)
+            await seed(client, 8, first=6, bare=True)
+            found = {one.metadata.name: one for one in await client.list(Database, namespace="default")}
+            assert sorted(found) == [f"db-00000{number}" for number in (0, 1, 2, 3, 4, 6, 7)]
+            assert found["db-000004"].status is not None
+            assert found["db-000006"].status is None
+        for _ in range(2):  # what the first has written is what the second finds
+            assert (await ours().run("status", 7, 4, kubeconfig)).number("n") == 7
 
 
-async def test_steps_are_measured_and_tabulated() -> None:
+async def test_steps_are_measured() -> None:
     costs = await measure(200)
-    assert len({cost.what for cost in costs}) == len(costs) >= 9
+    assert len({cost.what for cost in costs}) == len(costs) >= 18
     assert all(cost.microseconds >= 0 for cost in costs)
-    line = Line.parse("noise\npeer=pyoperator mode=noop n=20 wall_s=0.5 cpu_s=0.10\n")
-    assert line is not None
-    text = table([line], 12.0, costs)
-    assert "noop" in text
-    assert " 40" in text  # 20 objects in half a second
-    assert "repeated add" in text
+    assert {cost.what.partition(":")[0] for cost in costs} >= {"queue", "predicate", "handler"}
+
+
+def test_the_short_run_is_a_table() -> None:
+    parts = {
+        "noop": "peer=pyoperator mode=noop n=20 wall_s=0.5 cpu_s=0.10",
+        "elect": "peer=pyoperator what=hand-over sigterm_ms=12.4",
+    }
+    lines = {part: Line.parse(text) for part, text in parts.items()}
+    lines["steps"] = Line({"peer": "pyoperator", "step": "queue: repeated add", "us": "0.15"})
+    run = Run("a", {}, [Measurement(part, 0, line) for part, line in lines.items() if line is not None])
+    text = table(Results([run]))
+    assert re.search(r"noop +20 +0\.5 +0\.1 +- +- +- +- +40\n", text)  # 20 objects in half a second
+    assert "12 ms" in text
+    assert re.search(r"repeated add +0\.15$", text)
 
 
 def test_a_line_is_found_or_not() -> None:
     assert Line.parse("nothing here") is None
-
-
-def test_targets_are_ratios_of_medians() -> None:
-    def lines(mode: str, *walls: float) -> list[Line]:
-        return [Line({"mode": mode, "n": "100", "wall_s": str(wall), "cpu_s": "1"}) for wall in walls]
-
-    wall = Target("sync", "wall_s", 0.7)
-    assert wall.ratio(lines("sync", 9.0, 1.0, 2.0), lines("sync", 4.0, 4.0, 4.0)) == 0.5
-    assert wall.met(0.7)
-    assert not wall.met(0.71)
-    rate = Target("noop", "rate", 1.3)
-    assert rate.ratio(lines("noop", 2.0), lines("noop", 4.0)) == 2.0
-    assert rate.met(1.3)
-    assert not rate.met(1.29)
-    assert {target.mode for target in TARGETS} == {"sync", "noop", "status"}
+    line = Line.parse("noise\npeer=a mode=noop n=20\npeer=b")
+    assert line is not None
+    assert line.values == {"peer": "a", "mode": "noop", "n": "20"}
