@@ -37,7 +37,12 @@ def _release_gil(_number: int, _frame: object) -> None:
 
 
 def _hold_gil(_number: int, _frame: object) -> None:
-    ctypes.PyDLL(None).usleep(int(_seconds() * 1e6))  # PyDLL keeps the GIL during the call
+    # PyDLL keeps the GIL during the call. A lock that one thread takes twice waits until the given time, also after
+    # the signal for which the dead man's switch has a stack written.
+    libc, mutex = ctypes.PyDLL(None), ctypes.create_string_buffer(128)
+    until = time.time() + _seconds()
+    libc.pthread_mutex_lock(mutex)
+    libc.pthread_mutex_timedlock(mutex, ctypes.byref((ctypes.c_long * 2)(int(until), int(until % 1 * 1e9))))
 
 
 def run() -> None:

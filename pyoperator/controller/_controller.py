@@ -278,7 +278,7 @@ class Controller:
             run = self._workers.in_flight[found.request]
             if run.reported is None or now - run.reported >= _REPORT_INTERVAL:
                 run.reported = now
-                run.logger.error("reconcile stuck", seconds=round(found.age), stack=list(found.stack))
+                run.logger.error("reconcile stuck", seconds=round(found.age), frames=list(found.stack))
         what = ", ".join(
             f"{found.request} for {found.age:.0f} s at {found.stack[-1] if found.stack else 'an unknown place'}"
             for found in stuck

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pyoperator.client import Conflict, LeadershipLost
+from pyoperator.client import ApiError, Conflict, LeadershipLost, TransportError
 from pyoperator.controller._calling import leaves
 from pyoperator.controller._histogram import RECONCILE_TIME_BOUNDS, DurationHistogram
 from pyoperator.controller._records import ReconcileError
@@ -99,7 +99,10 @@ class Outcomes:
                 self._queue.add(request, priority=run.priority)
                 return "fatal"
         else:
-            run.logger.error("reconcile failed", error=str(error), exc_info=error)
+            # Such an error names request and answer. In an outage every key fails, and rendering a chain of tracebacks
+            # takes a hundred times as long as the line: the loop would have time for nothing else.
+            told = all(isinstance(leaf, ApiError | TransportError) for leaf in found)
+            run.logger.error("reconcile failed", error=str(error), exc_info=None if told else error)
         return self._retry(run, run.priority)
 
     def _retry(self, run: Reconcile, priority: int) -> Fate:

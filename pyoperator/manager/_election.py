@@ -19,9 +19,9 @@ if TYPE_CHECKING:
         ElectionStatus,
         Leadership,
         LeadershipStatistics,
+        StallGuard,
         Transition,
     )
-    from pyoperator.manager._stall_guard import StallGuard
     from pyoperator.manager._supervisor import Supervisor
 
 _HANGS_AFTER = 2.0  # seconds beyond what a step may take by itself: then the supervisor's loop hangs

@@ -11,9 +11,8 @@ import structlog
 
 from pyoperator.cache import Cache
 from pyoperator.clock import Randomness, SystemClock
-from pyoperator.leaderelection import announce
+from pyoperator.leaderelection import PROCESS_SWITCH, StallGuard, announce
 from pyoperator.manager._connections import Connections
-from pyoperator.manager._dead_mans_switch import PROCESS_SWITCH
 from pyoperator.manager._election import HostedElection
 from pyoperator.manager._errors import ManagerError
 from pyoperator.manager._life_cycle import LifeCycle, Phase
@@ -25,7 +24,6 @@ from pyoperator.manager._probes import Probes
 from pyoperator.manager._runnable import FunctionRunnable, Runnable, name_of
 from pyoperator.manager._running import live, run_manager
 from pyoperator.manager._services import CacheRunnable
-from pyoperator.manager._stall_guard import StallGuard
 from pyoperator.manager._status import ManagerStatus
 from pyoperator.manager._supervisor import Supervisor
 from pyoperator.objects import Scheme
@@ -67,8 +65,8 @@ class Manager:
 
     ``stall_limit``: for how many seconds the work loop may stand still before a leader renews no more, default
     ``renew_deadline``; a leader's process that goes on standing still is ended, with code 1, before its lease is not its
-    own any more. ``dead_mans_switch`` does the same when a native call keeps the GIL, by the timer of ``faulthandler``;
-    default: on in ``run()``, off in ``start()``.
+    own any more. ``dead_mans_switch`` does the same when a native call keeps the GIL, by a timer of the kernel; default: on
+    in ``run()``, off in ``start()``.
 
     Names and semantics are those of controller-runtime's manager, except where the guide on high availability says
     otherwise. Raises ManagerError, BindAddressError, ElectionConfigError, ConfigurationError: one line each.
@@ -339,7 +337,8 @@ class Manager:
         """Run in this thread until stopped by SIGINT or SIGTERM, and return the process's exit code.
 
         0 clean, 1 failure (also a second signal, at once), 2 usage or configuration, 3 leadership lost, 4 stop timed
-        out. What hangs beyond the time for stopping can't be waited for: then the process is ended here.
+        out. What hangs beyond the time for stopping can't be waited for: then the process is ended here. What exists
+        when it begins is left out of garbage collections meanwhile (``gc.freeze``), which shortens their pauses.
         """
         self._runs_process = True
         return run_manager(self, loop_factory, self._exit_process)

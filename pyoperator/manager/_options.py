@@ -7,7 +7,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
 from pyoperator.cache import CachedClient
-from pyoperator.leaderelection import ElectionConfig, default_identity, default_namespace
+from pyoperator.leaderelection import ElectionConfig, default_identity, default_namespace, stall_limit_of
 from pyoperator.manager._errors import ManagerError
 from pyoperator.serving import BindAddress
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pyoperator.cache import Cache, CacheOptions
     from pyoperator.client import Client
     from pyoperator.clock import Randomness
-
-_SHORTEST_STALL = 0.5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +85,7 @@ def validated(
     if graceful_shutdown_timeout is not None:
         _duration("graceful_shutdown_timeout", graceful_shutdown_timeout, "30; 0 does not wait, None waits for ever")
     _duration("drain_delay", drain_delay, "0; some seconds if this process serves webhooks")
-    limit = renew_deadline if stall_limit is None else stall_limit
-    if not isfinite(limit) or limit < _SHORTEST_STALL:
-        raise ManagerError(
-            f"stall_limit={limit!r} can't be kept: give at least {_SHORTEST_STALL:g} seconds (default: renew_deadline), or a "
-            "garbage collection would cost leadership"
-        )
+    limit = stall_limit_of(stall_limit, renew_deadline)
     if (
         None not in {release_on_cancel, leader_election_release_on_cancel}
         and release_on_cancel != leader_election_release_on_cancel

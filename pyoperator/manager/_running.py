@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pyoperator.client import ApiError, ConfigurationError, LeadershipLost, TransportError
 from pyoperator.leaderelection import ElectionConfigError
 from pyoperator.manager._errors import ManagerError, StopTimedOut
+from pyoperator.manager._garbage_collection import spared_collection
 from pyoperator.manager._signals import stop_signals
 from pyoperator.serving import BindAddressError, BindError, CertificateError
 
@@ -59,7 +60,7 @@ def run_manager(
                 exit_process(code)
             return code
 
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with spared_collection(), asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(main())
 
 

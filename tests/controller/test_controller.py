@@ -8,7 +8,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from pyoperator.client import Conflict, LeadershipLost, Status
+from pyoperator.client import ApiError, Conflict, LeadershipLost, Status, TransportError
 from pyoperator.controller import (
     LOW_PRIORITY,
     CacheSyncTimeout,
@@ -108,6 +108,32 @@ def test_errors_back_off_with_the_items_priority_and_success_forgets() -> None:
         assert first["event"] == "reconcile failed"
         assert (first["controller"], first["namespace"], first["name"]) == ("test", "ns", "a")
         assert [error.failures for error in controller.status().last_errors] == [1, 2, 3]
+
+    run_virtual(main)
+
+
+def test_what_the_api_answered_is_logged_without_a_traceback() -> None:
+    """In an outage all keys fail; rendering tracebacks would leave the loop no time for anything else."""
+
+    async def main() -> None:
+        answers: list[Exception] = [
+            TransportError("PATCH /x: connection refused"),
+            ApiError(Status(code=503, message="down")),
+            ExceptionGroup("both", [TransportError("reset"), ApiError(Status(code=500, message="oops"))]),
+            ExceptionGroup("one of them is another's", [TransportError("reset"), OSError("disk")]),
+            OSError("no route"),
+        ]
+
+        async def reconcile(_request: Request) -> None:
+            if answers:
+                raise answers.pop(0)
+
+        with capture_logs() as logs:
+            async with Running(make(reconcile, FakeInformer("a"))):
+                await asyncio.sleep(100)
+        failed = [line for line in logs if line["event"] == "reconcile failed"]
+        assert [line["exc_info"] is not None for line in failed] == [False, False, False, True, True]
+        assert failed[0]["error"] == "PATCH /x: connection refused"
 
     run_virtual(main)
 

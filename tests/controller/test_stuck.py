@@ -49,7 +49,7 @@ def test_stuck_reconciles_fail_the_check_and_show_where_they_stand() -> None:
         lines = [line for line in logs if line["event"] == "reconcile stuck"]
         assert [line["seconds"] for line in lines] == [61, 121, 181, 241]  # once a minute, however often it is asked
         assert lines[0]["name"] == "a"
-        assert lines[0]["stack"] == list(found.stack)
+        assert lines[0]["frames"] == list(found.stack)
 
     run_virtual(main)
 

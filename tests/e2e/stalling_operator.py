@@ -35,9 +35,12 @@ def _spin(seconds: float) -> None:
 
 
 def _holding(seconds: float) -> None:
-    # PyDLL calls without giving the GIL away, as a careless extension does.
-    libc = ctypes.PyDLL(None)
-    libc.usleep(int(seconds * 1e6))
+    # PyDLL calls without giving the GIL away, as a careless extension does. A lock that one thread takes twice waits
+    # until the given time, also after a signal.
+    libc, mutex = ctypes.PyDLL(None), ctypes.create_string_buffer(128)
+    until = time.time() + seconds
+    libc.pthread_mutex_lock(mutex)
+    libc.pthread_mutex_timedlock(mutex, ctypes.byref((ctypes.c_long * 2)(int(until), int(until % 1 * 1e9))))
 
 
 _COMMANDS: dict[str, Callable[[float], None]] = {

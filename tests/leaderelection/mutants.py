@@ -27,6 +27,7 @@ _ELECTOR = ("tests/leaderelection/test_elector.py",)
 _HOSTS = ("tests/leaderelection/test_loop_host.py",)
 _FENCE = ("tests/leaderelection/test_leadership.py",)
 _HISTORIES = ("tests/simulation/test_elections.py", "-k", "within_the_bound")
+_STALLS = ("tests/leaderelection/test_stall_guard.py",)
 _LIFE = ("tests/manager/test_life_cycle.py",)
 _MANAGER = ("tests/manager/test_manager.py",)
 _CHANGES = ("tests/simulation/test_leadership_changes.py", "-k", "standby or every_key")
@@ -160,9 +161,9 @@ MUTANTS = (
     Mutant(
         "2",
         "the gate is not asked again right before the bytes are written",
-        "client/_gated_request.py",
-        "        try:\n            attempt.admit()\n",
-        "        try:\n            pass\n",
+        "client/_exchange.py",
+        "            self.gate.admit(self.method, self.path)\n",
+        "            pass\n",
         (_TRANSPORT,),
     ),
     Mutant(
@@ -371,6 +372,30 @@ MUTANTS = (
         "            self._on_renewed(self.valid_until)\n",
         "            pass\n",
         (_FENCE,),
+    ),
+    Mutant(
+        "5",
+        "a stalled leader's process goes on when its time is over",
+        "leaderelection/_stall_guard.py",
+        "                self._end_process(_FAILURE)\n",
+        "",
+        (_STALLS,),
+    ),
+    Mutant(
+        "5",
+        "renewals go on although nobody watches the work loop any more",
+        "leaderelection/_stall_guard.py",
+        "return not self.heartbeat.beyond_limit and not (self._watch is not None and self._watch.done())",
+        "return not self.heartbeat.beyond_limit",
+        (_STALLS,),
+    ),
+    Mutant(
+        "5",
+        "without a manager nobody watches the work loop",
+        "leaderelection/_leader_elector.py",
+        "            may_renew=self._guard.may_renew,\n",
+        "",
+        (("tests/leaderelection/test_stalled_elector.py", "-k", "beyond_the_limit"),),
     ),
     # Rule 6.
     Mutant(

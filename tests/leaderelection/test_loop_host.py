@@ -388,3 +388,44 @@ def test_leader_elector_passes_on_a_cancellation_from_outside() -> None:
             assert server.holder == ""
 
     run_virtual(main)
+
+
+@pytest.mark.parametrize("release", [True, False])
+def test_a_body_that_crashes_is_lost_leadership(release: bool) -> None:
+    async def main() -> None:
+        server = LeaseServer()
+        transitions: list[Transition] = []
+        stopped: list[float] = []
+        config = ElectionConfig(name="op", namespace="default", identity="a", release_on_cancel=release)
+        one = LeaderElector(
+            config,
+            LeaseTransport(server),
+            clock=LoopClock(asyncio.get_running_loop()),
+            on_transition=transitions.append,
+            on_stopped_leading=lambda: stopped.append(now()),
+        )
+
+        async def body(leadership: Leadership) -> None:
+            await asyncio.sleep(5)
+            raise ValueError("a fault of the body")
+
+        async with one, elector(server, LeaseTransport(server, "other")) as other:
+            with pytest.raises(ValueError, match="a fault of the body"):
+                await one.run(body)
+            crashed = now()
+            assert crashed == pytest.approx(5, abs=0.2)
+            assert len(stopped) == 1
+            assert [item.kind for item in transitions] == ["acquired", "new_leader", "released" if release else "lost"]
+            status = one.status()
+            assert status.phase is Phase.IDLE
+            assert (status.acquisitions_total, status.losses_total) == (1, 0 if release else 1)
+            assert status.valid_until is None
+            assert not one.leadership.is_leader
+            with pytest.raises(LeadershipLost):
+                one.leadership.check()
+            # The body is over, so the Lease is free; or it runs out, if that was asked for.
+            assert server.holder == ("" if release else "a")
+            async with other.lead():
+                assert (now() - crashed < 0.1) is release
+
+    run_virtual(main)

@@ -9,10 +9,9 @@ import pytest
 import structlog
 
 from pyoperator.clock import LoopClock, Randomness
-from pyoperator.leaderelection import ElectionConfig
+from pyoperator.leaderelection import ElectionConfig, StallGuard
 from pyoperator.manager import Supervisor
 from pyoperator.manager._election import HostedElection
-from pyoperator.manager._stall_guard import StallGuard
 from tests.manager.support import InProcessLeaseTransport, LeaseServer
 from tests.support import run_virtual
 

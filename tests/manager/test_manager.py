@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import sys
 from typing import Any
@@ -12,9 +13,8 @@ from structlog.testing import capture_logs
 from pyoperator.client import LeadershipLost
 from pyoperator.clock import LoopClock, Randomness
 from pyoperator.health import ping
-from pyoperator.leaderelection import ElectionConfigError
+from pyoperator.leaderelection import DeadMansSwitch, ElectionConfigError, SwitchOwner
 from pyoperator.manager import CacheConfiguration, Manager, ManagerError, Phase, StopTimedOut
-from pyoperator.manager._dead_mans_switch import DeadMansSwitch, SwitchOwner
 from pyoperator.manager._running import run_manager
 from pyoperator.objects import Unstructured
 from pyoperator.serving import BindAddressError
@@ -293,8 +293,8 @@ async def test_what_may_be_added() -> None:
         ({"on_lost": "panic"}, ManagerError, "recampaign"),
         ({"graceful_shutdown_timeout": -1}, ManagerError, "from 0 up"),
         ({"drain_delay": float("nan")}, ManagerError, "from 0 up"),
-        ({"stall_limit": 0.1}, ManagerError, "at least 0.5 seconds"),
-        ({"stall_limit": float("inf")}, ManagerError, "can't be kept"),
+        ({"stall_limit": 0.1}, ElectionConfigError, "at least 0.5 seconds"),
+        ({"stall_limit": float("inf")}, ElectionConfigError, "can't be kept"),
         ({"release_on_cancel": True, "leader_election_release_on_cancel": False}, ManagerError, "two names"),
         ({"namespaces": ("a",), "cache": CacheConfiguration(default_namespaces=("b",))}, ManagerError, "give one"),
     ],
@@ -329,7 +329,16 @@ def test_the_dead_mans_switch_is_on_in_run_and_off_in_start(
     monkeypatch: pytest.MonkeyPatch, asked: bool | None, in_run: bool, in_start: bool
 ) -> None:
     timers: list[float] = []
-    owner = SwitchOwner(lambda: DeadMansSwitch(start=timers.append, cancel=lambda: None))
+
+    class Timer:
+        def start(self, seconds: float) -> None:
+            timers.append(seconds)
+
+        def cancel(self) -> None: ...
+
+        def close(self) -> None: ...
+
+    owner = SwitchOwner(lambda: DeadMansSwitch(make_timer=Timer))
     monkeypatch.setattr("pyoperator.manager._manager.PROCESS_SWITCH", owner)
 
     def make() -> Manager:
@@ -356,6 +365,31 @@ def test_the_dead_mans_switch_is_on_in_run_and_off_in_start(
     asyncio.run(make().start())
     assert bool(timers) is in_start
     assert "users=0" in repr(owner)
+
+
+def test_run_spares_the_garbage_collector_what_lives_as_long_as_the_process() -> None:
+    def collected() -> bool:
+        return any(found is Manager for found in gc.get_objects())
+
+    seen: list[bool] = []
+
+    def make() -> Manager:
+        mgr = Manager(
+            transport_factory=LeaseServer().transport, metrics_bind_address="0", health_probe_bind_address="0"
+        )
+
+        async def work() -> None:
+            seen.append(collected())
+            mgr.stop()
+
+        mgr.add(work)
+        return mgr
+
+    assert make().run() == 0
+    assert collected()
+    # Only who has the process to himself may decide that.
+    asyncio.run(make().start())
+    assert seen == [False, True]
 
 
 def test_metrics_tell_of_the_election_and_the_cache() -> None:

@@ -5,24 +5,38 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from math import isfinite
+from typing import TYPE_CHECKING, Any
 
-from pyoperator.manager._heartbeat import Heartbeat
+from pyoperator.leaderelection._config import ElectionConfigError
+from pyoperator.leaderelection._heartbeat import Heartbeat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from structlog.typing import FilteringBoundLogger
 
-    from pyoperator.leaderelection import ElectionConfig
-    from pyoperator.manager._dead_mans_switch import DeadMansSwitch, SwitchOwner
-    from pyoperator.manager._supervisor import Supervisor
+    from pyoperator.leaderelection._config import ElectionConfig
+    from pyoperator.leaderelection._dead_mans_switch import DeadMansSwitch, SwitchOwner
+    from pyoperator.leaderelection._supervisor import Supervisor
 
 _FAILURE = 1
+_SHORTEST = 0.5  # seconds
+
+
+def stall_limit_of(given: float | None, renew_deadline: float) -> float:
+    """Return for how long the work loop may stand still, in seconds; raises ElectionConfigError if that can't be kept."""
+    limit = renew_deadline if given is None else given
+    if not isfinite(limit) or limit < _SHORTEST:
+        raise ElectionConfigError(
+            f"stall_limit={limit!r} can't be kept: give at least {_SHORTEST:g} seconds (default: renew_deadline), or a "
+            "garbage collection would cost leadership"
+        )
+    return limit
 
 
 class StallGuard:
-    """Watch the work loop from the supervisor: a service of the manager, and the election's ``may_renew``.
+    """Watch the work loop from the supervisor's, and answer the election's ``may_renew``.
 
     Up to ``limit`` seconds of standing still change nothing. Beyond it renewals are held back; if the loop does not
     turn again, ``end_process(1)`` is called when the last moment before valid-until comes, because nothing that runs on
@@ -71,8 +85,8 @@ class StallGuard:
                 switch.disarm(self)
 
     def may_renew(self) -> bool:
-        """Tell the election whether the work it renews for is alive."""
-        return not self.heartbeat.beyond_limit
+        """Tell the election whether the work it renews for is alive; no if nobody can tell, because the watch broke."""
+        return not self.heartbeat.beyond_limit and not (self._watch is not None and self._watch.done())
 
     def renewed(self, valid_until: float | None) -> None:
         """Hear from the election until when it leads (a reading of ``elapsed``), None that it has stepped down."""
@@ -87,13 +101,13 @@ class StallGuard:
     async def start(self) -> None:
         """Begin to watch the loop that this is called on."""
         self.heartbeat.attach(asyncio.get_running_loop(), threading.get_ident())
-        await self._supervisor.call(self._begin)
+        await self._there(self._begin())
 
     async def stop(self) -> None:
         """End the watch and disarm the switch. Idempotent; raises what the watch failed with."""
         if self._switch is not None:
             self._switch.disarm(self)
-        await self._supervisor.call(self._end)
+        await self._there(self._end())
 
     async def watch(self) -> None:
         """Look and act until cancelled; on the supervisor's loop."""
@@ -112,7 +126,7 @@ class StallGuard:
                 self._logger.error(
                     "ending the process: the work loop stands still and leadership is over",
                     seconds=round(self.heartbeat.stalled_for, 1),
-                    stack=self.heartbeat.stack(),
+                    frames=self.heartbeat.stack(),
                 )
                 self._end_process(_FAILURE)
                 return pause
@@ -122,6 +136,9 @@ class StallGuard:
                 self._switch.arm(self, until + self._overtime - now)
             return pause
         return pause if left is None or left <= 0 else min(pause, left)
+
+    async def _there(self, work: Coroutine[Any, Any, None]) -> None:
+        await asyncio.wrap_future(self._supervisor.submit(work))
 
     async def _begin(self) -> None:
         self._watch = asyncio.create_task(self.watch(), name="stall guard")

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from pyoperator.clock import LoopClock
-from pyoperator.manager._dead_mans_switch import DeadMansSwitch, SwitchOwner
+from pyoperator.leaderelection import DeadMansSwitch, SwitchOwner
 from tests.support import run_virtual
 
 if TYPE_CHECKING:
@@ -17,19 +17,27 @@ class Timer:
     def __init__(self) -> None:
         self.handle: asyncio.TimerHandle | None = None
         self.fired: list[float] = []
+        self.made = self.closed = 0
+
+    def make(self) -> Timer:
+        self.made += 1
+        return self
 
     def start(self, seconds: float) -> None:
         self.cancel()
         loop = asyncio.get_running_loop()
-        self.handle = loop.call_later(seconds, lambda: self.fired.append(round(loop.time(), 3)))
+        self.handle = loop.call_later(max(seconds, 0.0), lambda: self.fired.append(round(loop.time(), 3)))
 
     def cancel(self) -> None:
         if self.handle is not None:
             self.handle.cancel()
 
+    def close(self) -> None:
+        self.cancel()
+        self.closed += 1
+
     def switch(self) -> DeadMansSwitch:
-        clock = LoopClock(asyncio.get_running_loop())
-        return DeadMansSwitch(clock=clock, start=self.start, cancel=self.cancel)
+        return DeadMansSwitch(clock=LoopClock(asyncio.get_running_loop()), make_timer=self.make)
 
 
 def on_virtual_time(body: Callable[[Timer], Coroutine[object, object, None]]) -> None:
@@ -77,7 +85,7 @@ def test_a_deadline_that_has_passed_fires_at_once() -> None:
     async def body(timer: Timer) -> None:
         timer.switch().arm("a", -5)
         await asyncio.sleep(1)
-        assert timer.fired == [0.001]
+        assert timer.fired == [0]
 
     on_virtual_time(body)
 
@@ -92,6 +100,7 @@ def test_one_switch_is_shared_and_ends_with_its_last_user() -> None:
 
         owner = SwitchOwner(make)
         with owner.acquired() as first:
+            assert timer.made == 0, "a timer before anybody needs one"
             first.arm("a", 5)
             with owner.acquired() as second:
                 assert first is second
@@ -102,6 +111,7 @@ def test_one_switch_is_shared_and_ends_with_its_last_user() -> None:
             first.arm("a", 5)
         await asyncio.sleep(100)
         assert timer.fired == [5]
+        assert (timer.made, timer.closed) == (1, 1)
         with owner.acquired() as third:
             assert third is not first
         assert len(made) == 2

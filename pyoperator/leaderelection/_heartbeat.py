@@ -65,11 +65,11 @@ class Heartbeat:
             self._logger.error(
                 "the work loop stands still for longer than stall_limit: no more renewals",
                 seconds=round(self._owed, 1),
-                stack=self.stack(),
+                frames=self.stack(),
             )
         elif self._owed >= _NOTABLE and not self._told:
             self._told = 1
-            self._logger.warning("the work loop stands still", seconds=round(self._owed, 1), stack=self.stack())
+            self._logger.warning("the work loop stands still", seconds=round(self._owed, 1), frames=self.stack())
 
     def stack(self) -> list[str]:
         """Return where the work loop's thread is right now: ``file:line in function``, the innermost last."""

@@ -1,13 +1,11 @@
 """What ends the process when no Python code can run any more: a native call that keeps the GIL.
 
-``faulthandler`` has a timer thread of its own that needs no GIL; it writes the stacks of all threads to standard error
-and ends the process with code 1. That timer exists once per process, as signals do. So it has one owner,
-:data:`PROCESS_SWITCH`, the only mutable global of the library: a second timer would silently replace the first.
+Its timer takes something that exists once per process, a signal. So it has one owner, :data:`PROCESS_SWITCH`, the only
+mutable global of the library.
 """
 
 from __future__ import annotations
 
-import faulthandler
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,32 +16,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pyoperator.clock import Clock
-
-_STANDARD_ERROR = 2  # the descriptor itself: sys.stderr may have been replaced by something without one
-_SHORTEST = 0.001  # seconds: what the timer takes at least
+    from pyoperator.leaderelection._process_timer import ProcessTimer
 
 
-def _start_timer(seconds: float) -> None:
-    faulthandler.dump_traceback_later(seconds, exit=True, file=_STANDARD_ERROR)
+def _process_timer() -> ProcessTimer:
+    # Imported when first needed: who only stands by need not pay for it.
+    from pyoperator.leaderelection._process_timer import process_timer
+
+    return process_timer()
 
 
 class DeadMansSwitch:
     """Arbitrate between all who hold a deadline: the timer runs until the earliest. Thread-safe.
 
-    ``start(seconds)`` starts the timer anew, ``cancel()`` stops it.
+    ``make_timer`` is called when the first deadline comes.
     """
 
-    def __init__(
-        self,
-        *,
-        clock: Clock | None = None,
-        start: Callable[[float], None] = _start_timer,
-        cancel: Callable[[], None] = faulthandler.cancel_dump_traceback_later,
-    ) -> None:
+    def __init__(self, *, clock: Clock | None = None, make_timer: Callable[[], ProcessTimer] = _process_timer) -> None:
         # Its own clock: deadlines come as seconds from now, because each manager may have another clock.
         self._clock = clock if clock is not None else SystemClock()
-        self._start = start
-        self._cancel = cancel
+        self._make_timer = make_timer
+        self._timer: ProcessTimer | None = None
         self._lock = threading.Lock()
         self._deadlines: dict[object, float] = {}
         self._armed: float | None = None
@@ -61,20 +54,25 @@ class DeadMansSwitch:
                 self._set()
 
     def close(self) -> None:
-        """Forget all deadlines."""
+        """Forget all deadlines and give the timer back."""
         with self._lock:
             self._deadlines.clear()
             self._set()
+            if self._timer is not None:
+                self._timer.close()
+                self._timer = None
 
     def _set(self) -> None:
         earliest = min(self._deadlines.values(), default=None)
         if earliest == self._armed:
             return
         self._armed = earliest
+        if self._timer is None:
+            self._timer = self._make_timer()
         if earliest is None:
-            self._cancel()
+            self._timer.cancel()
         else:
-            self._start(max(earliest - self._clock.elapsed(), _SHORTEST))
+            self._timer.start(earliest - self._clock.elapsed())
 
     def __repr__(self) -> str:
         return f"<DeadMansSwitch {len(self._deadlines)} deadlines>"

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from pyoperator.leaderelection import ElectionConfig
+from pyoperator.leaderelection import ElectionConfig, StallGuard, SwitchOwner
 from pyoperator.manager import Supervisor
-from pyoperator.manager._dead_mans_switch import SwitchOwner
-from pyoperator.manager._stall_guard import StallGuard
-from tests.manager.test_dead_mans_switch import Timer
-from tests.manager.test_heartbeat import WorkLoop
+from tests.leaderelection.test_dead_mans_switch import Timer
+from tests.leaderelection.test_heartbeat import WorkLoop
 from tests.support import run_virtual
 
 if TYPE_CHECKING:
@@ -35,8 +33,9 @@ class Scene:
         self.ended: list[tuple[int, float]] = []
         self.work = WorkLoop()
         self.timer = Timer()
+        self.supervisor = Supervisor(threaded=False)
         self.guard = StallGuard(
-            Supervisor(threaded=False),
+            self.supervisor,
             limit=limit,
             election=CONFIG,
             elapsed=self.loop.time,
@@ -203,5 +202,25 @@ def test_as_a_service_it_watches_the_loop_that_starts_it() -> None:
         await guard.stop()
         await guard.stop()
         assert len(asyncio.all_tasks()) == 1
+
+    run_virtual(main)
+
+
+def test_a_guard_that_breaks_lets_nothing_be_renewed_and_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        scene = Scene()
+        await scene.supervisor.start()
+        await scene.guard.start()
+        await asyncio.sleep(10)
+        assert scene.guard.may_renew()
+
+        def explode(now: float) -> None:
+            raise OSError("no space left for the log")
+
+        monkeypatch.setattr(scene.guard.heartbeat, "look", explode)
+        await asyncio.sleep(1)
+        assert not scene.guard.may_renew()
+        with pytest.raises(OSError, match="no space left"):
+            await scene.guard.stop()
 
     run_virtual(main)

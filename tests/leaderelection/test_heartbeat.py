@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import io
 import threading
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from structlog.testing import capture_logs
 
-from pyoperator.manager._heartbeat import Heartbeat
+from pyoperator.leaderelection import Heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,8 +74,20 @@ def test_a_stall_is_measured_told_with_its_place_and_over() -> None:
         "the work loop stands still for longer than stall_limit: no more renewals",
         "the work loop goes on",
     ]
-    assert any("test_heartbeat.py" in entry for entry in logs[0]["stack"])
+    assert any("test_heartbeat.py" in entry for entry in logs[0]["frames"])
     assert 2.0 <= logs[2]["stood_still"] <= 2.5
+
+
+def test_it_is_told_to_people_too() -> None:
+    """structlog's console takes some keys for its own, and a guard whose log line raises would guard no more."""
+    output = io.StringIO()
+    logger = structlog.wrap_logger(structlog.PrintLogger(output), [structlog.dev.ConsoleRenderer(colors=False)])
+    heartbeat, loop = Heartbeat(2.0, logger), WorkLoop()
+    heartbeat.attach(loop, threading.get_ident())  # type: ignore[arg-type]
+    now = look_until(heartbeat, 0.0, 1.0)
+    loop.stalled = True
+    look_until(heartbeat, now, now + 3.0)
+    assert output.getvalue().count("test_heartbeat.py") >= 2
 
 
 def test_time_in_which_the_process_was_stopped_does_not_count() -> None:
