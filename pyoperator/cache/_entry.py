@@ -21,8 +21,8 @@ EventType: TypeAlias = Literal["ADDED", "MODIFIED", "DELETED"]
 class Entry(msgspec.Struct, frozen=True, gc=False, eq=False):
     """An object as the cache holds it: its JSON bytes, and the metadata read from them.
 
-    Frozen. Handlers, index functions and predicates are given the cache's own; reads (:meth:`Cache.get_entry`) get
-    copies. An object is built only by :meth:`decode`, afresh each time, so that whoever changes what it got changes
+    Frozen. Handlers, index functions and predicates are given the cache's own, of which labels and annotations may be
+    read-only and shared with other objects; reads (:meth:`Cache.get_entry`) get copies. An object is built only by :meth:`decode`, afresh each time, so that whoever changes what it got changes
     nothing here. ``held`` is what is in memory: the JSON, or a compressed frame of it if
     the kind's options say so (the cache may change one into the other); read :attr:`raw`.
     """

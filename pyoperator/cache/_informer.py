@@ -245,6 +245,14 @@ class Informer:
         if self.own_writes.unseen or self.own_writes.deletions:
             self.own_writes.seen(entry, deleted=True)
 
+    def advanced(self) -> None:
+        if self.own_writes.awaited:
+            self.own_writes.advanced()
+
+    def bookmarked(self) -> None:
+        if self.own_writes.unseen:
+            self.own_writes.listed()
+
     async def replace(self, namespace: str, entries: list[Entry], *, server_went_back: bool) -> None:
         """Compare a complete list with the store: tell what is new, what differs, and what vanished.
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from sys import intern
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 import msgspec.structs
 
 from pyoperator.cache._entry import Entry
+from pyoperator.cache._label_sets import LabelSets
 from pyoperator.objects import Metadata, partial_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pyoperator.cache._options import CacheOptions
     from pyoperator.cache._packing import Packing
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 _MANAGED: Final = b'"managedFields":'
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class _ManagedFields(msgspec.Struct, gc=False, rename="camel"):
@@ -54,6 +57,7 @@ class Intake:
         self._metadata_only = options.metadata_only
         self._transform = options.transform
         self._packing = packing
+        self._label_sets = LabelSets()
 
     def read(self, raw: msgspec.Raw | bytes) -> Entry:
         """Return the entry to keep; the stored one itself if it is of the same version. Raises Unreadable."""
@@ -66,7 +70,6 @@ class Intake:
         known = self._known(metadata.key)
         if known is not None and _same_version(known.metadata, metadata):
             return known  # a re-list of unchanged objects costs no memory
-        _share_strings(metadata)
         data = bytes(raw)
         if self._metadata_only:
             data = only_metadata(data)
@@ -78,18 +81,27 @@ class Intake:
                 metadata = partial_metadata(data)
             except Exception as error:
                 raise Unreadable(f"the transform failed for {metadata.key}: {error!r}") from error
-            _share_strings(metadata)
+        self._share(metadata)
         if self._packing is None:
             return Entry(metadata, data, self._scheme)
         return Entry(metadata, self._packing.pack(metadata.key, data), self._scheme, self._packing)
 
-
-def _share_strings(metadata: Metadata) -> None:
-    """Let equal namespaces and label values, of which there are few, be one string each: 200 bytes an object."""
-    msgspec.structs.force_setattr(metadata, "namespace", intern(metadata.namespace))
-    labels = cast("dict[str, str]", metadata.labels)  # fresh from the decoder, and nobody else's yet
-    for name, value in labels.items():
-        labels[name] = intern(value)
+    def _share(self, metadata: Metadata) -> None:
+        """Let equal namespaces, labels and label values, of which there are few, be one each: 400 bytes an object."""
+        replace = msgspec.structs.force_setattr  # the metadata is fresh from the decoder, and nobody else's yet
+        replace(metadata, "namespace", intern(metadata.namespace))
+        if not metadata.annotations:
+            replace(metadata, "annotations", _NONE)
+        if not metadata.labels:
+            replace(metadata, "labels", _NONE)
+            return
+        labels = self._label_sets.share(metadata.labels)
+        if labels is not metadata.labels:
+            replace(metadata, "labels", labels)
+            return
+        own = cast("dict[str, str]", labels)
+        for name, value in own.items():
+            own[name] = intern(value)
 
 
 def _same_version(one: Metadata, other: Metadata) -> bool:

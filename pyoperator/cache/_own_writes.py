@@ -49,8 +49,8 @@ class OwnWrites:
     ``unseen`` and ``deletions`` (those under way) are empty nearly always, and then a read or an event costs one look.
     A write is dropped by the first event of its object that tells of it or of something newer, or when the informer has
     come to a newer version in any other way (a list, a bookmark, events of other objects). Nothing polls: waiting reads
-    are woken by :meth:`seen` and :meth:`listed`. ``seen_version(namespace)`` tells how far the informer has come, "" for
-    all its namespaces. Times are those of the loop.
+    (``awaited``: for what) are woken by :meth:`seen`, :meth:`listed` and :meth:`advanced`. ``seen_version(namespace)``
+    tells how far the informer has come, "" for all its namespaces. Times are those of the loop.
 
     Memory is bounded: beyond 10,000 objects (the watch is down, and writes go on) the oldest are remembered only as one
     version that every read waits for.
@@ -59,6 +59,7 @@ class OwnWrites:
     def __init__(self, store: Store, seen_version: Callable[[str], int], logger: FilteringBoundLogger) -> None:
         self.unseen: OrderedDict[ObjectKey, list[UnseenWrite]] = OrderedDict()
         self.deletions: dict[ObjectKey, list[Deletion]] = {}
+        self.awaited: list[UnseenWrite] = []
         self._store = store
         self._seen_version = seen_version
         self._logger = logger
@@ -201,7 +202,10 @@ class OwnWrites:
         record.known = record.known or (held is not None and held.metadata.uid == record.write.uid)
 
     def listed(self, *, server_went_back: bool = False) -> None:
-        """Take note of a complete list; if the server went back in time, the versions written mean nothing any more."""
+        """Take note of a complete list, or of a bookmark, which is as good.
+
+        If the server went back in time, the versions written mean nothing any more.
+        """
         for key, found in list(self.unseen.items()):
             left: list[UnseenWrite] = []
             for record in found:
@@ -211,6 +215,12 @@ class OwnWrites:
                     left.append(record)
                     record.wake()
             self._keep(key, left)
+
+    def advanced(self) -> None:
+        """Take note that the informer has come on by another object's event: no event of their own may follow."""
+        for record in self.awaited:
+            if self._passed(record.write):
+                record.wake()
 
     def close(self) -> None:
         """End all waits: the informer was dropped and will see nothing any more."""
@@ -267,14 +277,16 @@ class OwnWrites:
                 while first is not None:
                     waiter = loop.create_future()
                     first.waiters.append(waiter)
+                    self.awaited.append(first)
                     try:
                         await waiter
                     finally:
+                        self.awaited.remove(first)
                         first.waiters.remove(waiter)
                     first = self._first(writes, selector)
         except TimeoutError:
             unseen = [record for record in writes if self._holds_up(record, selector)]
-            if unseen:  # nothing else: a bookmark, which wakes nobody, may have settled it
+            if unseen:  # it may have been settled in the very moment
                 self._timed_out(unseen, timeout, loop.time())
                 return False
         finally:

@@ -244,8 +244,9 @@ class Reflector:
             try:
                 async with aclosing(read_events(self._timed(chunks, idle))) as events:
                     if initial is not None:
-                        snapshot = await initial.collect(events, self._collection.path, self._vitals.receiving)
-                        await self._adopt(snapshot, streamed=True)
+                        collected = initial.collect(events, self._collection.path, self._vitals.receiving)
+                        # Without a name: what this frame holds lives as long as the watch, beside all that replaces it.
+                        await self._adopt(await collected, streamed=True)
                     if await self._follow(events):
                         return
             except MalformedStream as error:
@@ -290,6 +291,7 @@ class Reflector:
             case "BOOKMARK":
                 self._advance(event.metadata().resource_version)
                 self._vitals.bookmark()
+                self._target.bookmarked()
             case "ERROR":
                 told = event.error(self._collection.path)
                 if isinstance(told, Gone | TooManyRequests) or is_too_large(told):
@@ -315,6 +317,7 @@ class Reflector:
         # After the target has it: a failure in between must not skip the event.
         self._advance(version)
         self._vitals.alive()
+        self._target.advanced()
 
     def _advance(self, version: str) -> None:
         if version and not is_older(version, self._version):

@@ -114,6 +114,7 @@ class InitialEvents:
         if not metadata.resource_version:
             raise MalformedStream("the end of the initial events has no version")
         entries = self._entries if self._by_key is None else list(self._by_key.values())
+        self._entries, self._by_key = [], None  # handed over: the watch goes on, and must not keep what was there first
         return Snapshot(entries, metadata.resource_version, self._asked)
 
 

@@ -65,8 +65,8 @@ def test_what_remains_is_the_servers_own_text(metadata: dict[str, str], first: b
 
 def test_namespaces_and_label_values_are_shared_between_objects() -> None:
     reader = Intake(Scheme(), CacheOptions(), lambda _key: None)
-    text = '{{"metadata":{{"name":"{}","namespace":"team-space","labels":{{"tier":"gold-plated"}}}}}}'
-    one, two = (reader.read(text.format(name).encode()).metadata for name in ("a", "b"))
+    text = '{{"metadata":{{"name":"{}","namespace":"team-space","labels":{{"name":"{}","tier":"gold-plated"}}}}}}'
+    one, two = (reader.read(text.format(name, name).encode()).metadata for name in ("a", "b"))
     assert one.namespace is two.namespace
     assert one.labels["tier"] is two.labels["tier"]
     assert one.labels is not two.labels

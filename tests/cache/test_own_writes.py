@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyoperator.cache import CachedClient, NotSynced
+from pyoperator.cache._unseen_write import Write
 from pyoperator.client import ApiError, FieldOwnerClient, MergePatch, NamespacedClient, NotFound
 from pyoperator.objects import GroupVersionKind, ObjectKey, Unstructured
+from tests.cache.fake_server import WIDGET, FakeServer, run_cache, settle
 from tests.cache.slow_watch import CONFIG_MAP, NAMESPACES, Place, config_map, on_slow_watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from pyoperator.cache import Informer
+    from pyoperator.cache import Cache, Informer
 
 DEPLOYMENT = GroupVersionKind("apps", "v1", "Deployment")
 POD = GroupVersionKind("", "v1", "Pod")
@@ -559,3 +561,30 @@ def test_options_are_checked() -> None:
         assert informer.status().own_write_timeouts == 1
 
     on_slow_watch(body)
+
+
+def test_a_bookmark_or_another_objects_event_ends_the_wait_for_what_no_event_tells_of() -> None:
+    """A write whose event does not come (it went by in a gap, or changed nothing that is watched)."""
+    server = FakeServer()
+    server.put("x")
+
+    async def body(cache: Cache) -> None:
+        informer = cache.get_informer(WIDGET)
+        await informer.wait_synced()
+        for another_object in (False, True):
+            key = ObjectKey("a", "x")
+            server.version += 10
+            informer.own_writes.note(Write(key, "present", "x", server.version))
+            reading = asyncio.create_task(informer.own_writes.caught_up(key, 300.0))
+            await settle()
+            assert not reading.done()
+            if another_object:
+                server.put("y")
+                await settle()
+            else:
+                await settle(61)
+            assert reading.done()
+            assert await reading
+        assert informer.own_writes.statistics().timeouts == 0
+
+    run_cache(server, body)

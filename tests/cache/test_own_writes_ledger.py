@@ -151,7 +151,31 @@ def test_a_bookmark_settles_what_no_event_tells_of() -> None:
         ledger.own.note(Write(ledger.key, "present", "first", 10))
         reading = asyncio.create_task(ledger.own.caught_up(ledger.key, 5.0))
         await asyncio.sleep(1)
+        ledger.version = 9
+        ledger.own.listed()
+        await asyncio.sleep(1)
+        assert not reading.done()
         ledger.version = 10
+        ledger.own.listed()
+        assert await reading
+        assert now() == 2
+        assert not ledger.own.unseen
+        assert not ledger.own.awaited
+        assert ledger.own.statistics().timeouts == 0
+
+    on_ledger(body)
+
+
+def test_so_does_an_event_of_another_object_that_is_newer() -> None:
+    async def body(ledger: Ledger) -> None:
+        ledger.own.note(Write(ledger.key, "present", "first", 10))
+        reading = asyncio.create_task(ledger.own.caught_up(ledger.key, 5.0))
+        for version, done in ((9, False), (11, True)):
+            await asyncio.sleep(1)
+            ledger.see("other", version, name="y")
+            ledger.own.advanced()
+            await asyncio.sleep(0.1)
+            assert reading.done() is done
         assert await reading
         assert ledger.own.statistics().timeouts == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -89,6 +90,27 @@ def test_nothing_counts_before_the_end_mark() -> None:
         assert informer.status().phase == "list"
         await informer.wait_synced()
         assert len(heard.events) == 3
+
+    run_cache(server, body)
+
+
+@pytest.mark.parametrize("overtaken", [False, True], ids=["quiet", "changed meanwhile"])
+def test_the_first_state_is_not_kept_beside_what_replaces_it(overtaken: bool) -> None:
+    server = populated()
+    if overtaken:
+        changed = server.put("w0", spec={"size": 1})
+        server.before_end = lambda queue: queue.put_nowait(line("MODIFIED", changed))
+
+    async def body(cache: Cache) -> None:
+        informer = cache.get_informer(WIDGET)
+        await informer.wait_synced()
+        await settle()
+        assert informer.status().streamed_lists == 1
+        for entry in informer.store.entries():
+            # As long as the watch lasts, minutes, each change would otherwise leave its predecessor in memory.
+            holders = gc.get_referrers(entry)
+            assert not [held for held in holders if isinstance(held, list)]
+            assert not [held for held in holders if isinstance(held, dict) and entry.key in held]
 
     run_cache(server, body)
 
