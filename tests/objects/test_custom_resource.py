@@ -60,6 +60,14 @@ def test_round_trip_is_the_identity() -> None:
     assert json.loads(codec.encode(codec.decode(json.dumps(WIRE).encode()))) == WIRE
 
 
+def test_decoding_keeps_nothing_of_the_values() -> None:
+    text = json.dumps({"metadata": {"name": "a"}, "spec": {"names": ["correct horse"]}}).encode()
+    first, second = (Scheme().codec(Widget).decode(text).spec.names[0] for _ in range(2))
+    assert first == second == "correct horse"
+    # Equal and not the same: the parser has no memory of its own for values, which may be secrets.
+    assert first is not second
+
+
 def test_defaults_are_seen_and_not_written() -> None:
     codec = Scheme().codec(Widget)
     widget = codec.decode(json.dumps(WIRE).encode())
