@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from dataclasses import dataclass, replace
@@ -116,6 +117,9 @@ async def serve(folder: Path, port: int) -> None:
         place.unlink(missing_ok=True)
         async with await asyncio.start_unix_server(control, place):
             print("serving", flush=True)
+            # Nobody reads on: whatever is printed from now on, tracebacks of a page each among it, would fill the pipe and
+            # stop the server in the middle of a request.
+            os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
             await stop.wait()
 
 

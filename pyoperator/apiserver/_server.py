@@ -108,6 +108,7 @@ class APIServer:
             anonymous=self.options.anonymous,
             clock=self.clock,
         )
+        self._closed = False
         self._rights_version = 0
         self.authorizer = Authorizer(self.system.list, revision=lambda: self._rights_version)
         self.reviews = Reviews(self.authorizer, self.authenticator, clock=self.clock)
@@ -177,6 +178,9 @@ class APIServer:
     # Access
 
     def _answer(self, request: APIRequest, query: dict[str, str], target: Target, attempt: _Attempt) -> APIResponse:
+        if self._closed:
+            # A handshake may end after the face has: nothing can be kept any more, and nothing was done.
+            raise _status.StatusError(503, "ServiceUnavailable", "the server is shutting down", retry_after=1)
         if len(request.body) > self.options.body_limit:
             raise _status.entity_too_large(self.options.body_limit)
         user = self.authenticator.authenticate(request.credential)
@@ -320,7 +324,7 @@ class APIServer:
         log = self.options.audit
         audit_id = self.random.uuid()
         response.headers["audit-id"] = audit_id
-        if log is None:
+        if log is None or self._closed:
             return
         uri = quote(request.path, safe="/:@!$&'()*+,;=~") + (f"?{urlencode(request.query)}" if request.query else "")
 
@@ -355,7 +359,8 @@ class APIServer:
         self.store.close_watchers()
 
     def close(self) -> None:
-        """End every watch and release what persistence and the audit log hold."""
+        """End every watch and release what persistence and the audit log hold; later requests are answered 503."""
+        self._closed = True
         self.store.close()
         if self.options.audit is not None:
             self.options.audit.close()

@@ -8,25 +8,27 @@ import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
-from urllib.parse import quote, urlencode
 
 import aiohttp
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from pyoperator._version import __version__
 from pyoperator.client._errors import LeadershipLost, TransportError
+from pyoperator.client._exchange import ConnectionPool, Exchange
 from pyoperator.client._gate import OpenGate, is_mutating
-from pyoperator.client._gated_request import Attempt, GatedRequest, current_attempt
+from pyoperator.client._loose_frames import drop_locals
+from pyoperator.client._request_head import RequestHeads
 from pyoperator.client._tls import TLSContexts
 from pyoperator.client._transport import Response
 from pyoperator.client._transport_statistics import StatisticsRecorder, TransportStatistics
 from pyoperator.clock import SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 
-    from aiohttp.typedefs import LooseHeaders
+    from multidict import CIMultiDictProxy
 
     from pyoperator.client._configuration import Configuration
     from pyoperator.client._gate import Gate
@@ -37,9 +39,6 @@ _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 _WARNINGS_REMEMBERED = 1000
 _REFRESH_FLOOR = 5.0
 """Seconds between two credential refreshes: a server that refuses everything must not make a plugin run per request."""
-_KEEP_ALIVE = 20.0
-"""Seconds an idle connection is kept: well below the idle limits of API servers and balancers, because a write sent
-on a connection that the other side is just closing fails and may not be repeated."""
 
 
 class AiohttpTransport:
@@ -75,10 +74,12 @@ class AiohttpTransport:
         self._announce = announce
         self._tls = TLSContexts(configuration.trust)
         self._server = configuration.server.rstrip("/")
-        url = URL(self._server)
-        self._secure = url.scheme == "https"
-        self._recorder = StatisticsRecorder(f"{url.host}:{url.port}")
-        self._sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
+        self._url = URL(self._server)
+        self._proxy = URL(configuration.proxy_url) if configuration.proxy_url else None
+        self._heads = RequestHeads(self._url, self._proxy)
+        self._secure = self._url.scheme == "https"
+        self._recorder = StatisticsRecorder(f"{self._url.host}:{self._url.port}")
+        self._pools: tuple[ConnectionPool, ConnectionPool] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._refresh = asyncio.Lock()
@@ -119,24 +120,24 @@ class AiohttpTransport:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + connect_timeout
         generation = self._generation
-        opened = await self._open_stream(method, path, query, headers, deadline, connect_timeout)
+        exchange = await self._open_stream(method, path, query, headers, deadline, connect_timeout)
         try:
-            if opened[0].status == 401 and await self._refresh_credentials(generation, deadline, method, path):
-                opened[0].close()
-                opened = await self._open_stream(method, path, query, headers, deadline, connect_timeout)
-            yield _Stream(opened[0], f"{method} {path}", idle_timeout)
+            if exchange.head.code == 401 and await self._refresh_credentials(generation, deadline, method, path):
+                exchange.abort()
+                exchange = await self._open_stream(method, path, query, headers, deadline, connect_timeout)
+            yield _Stream(exchange, f"{method} {path}", idle_timeout)
         finally:
-            response, attempt = opened
-            if not response.closed:
-                attempt.abort()
-            response.close()
+            if exchange.payload.is_eof():
+                exchange.release()
+            else:
+                exchange.abort()
 
     async def aclose(self) -> None:
         """Close all connections; further requests raise TransportError."""
         self._closed = True
-        sessions, self._sessions = self._sessions, None
-        for session in sessions or ():
-            await session.close()
+        pools, self._pools = self._pools, None
+        for pool in pools or ():
+            await pool.aclose()
 
     def statistics(self) -> TransportStatistics:
         """Return what has been sent so far."""
@@ -158,11 +159,11 @@ class AiohttpTransport:
         timeout: float,
     ) -> Response:
         loop = asyncio.get_running_loop()
-        attempt = Attempt(method, path, self.gate if is_mutating(method, path) else None)
+        exchange = Exchange(method, path, self.gate if is_mutating(method, path) else None)
         started = loop.time()
-        if attempt.gate is not None:
+        if exchange.gate is not None:
             try:
-                bound = attempt.gate.admit(method, path)
+                bound = exchange.gate.admit(method, path)
             except LeadershipLost:
                 self._recorder.fenced += 1
                 raise
@@ -171,23 +172,19 @@ class AiohttpTransport:
         code = "<error>"
         try:
             async with asyncio.timeout_at(deadline):
-                response = await self._send(attempt, method, path, query, body, headers, watch=False)
-                try:
-                    content = await response.read()
-                finally:
-                    if response.closed:
-                        # All has been read: the connection is back in the pool, and may carry another request already.
-                        attempt.connection = None
-                    response.release()
-            code = str(response.status)
+                await self._send(exchange, query, body, headers, watch=False)
+                content = await exchange.payload.read()
+                # Only now may others have the connection: what ends this attempt any earlier hits its own.
+                exchange.release()
+            code = str(exchange.head.code)
         except BaseException as error:
-            attempt.abort()
-            self._explain(error, attempt, timeout)
+            exchange.abort()
+            self._explain(error, exchange, timeout)
         finally:
             self._recorder.record(method, code, loop.time() - started)
-        answer_headers = {name.lower(): value for name, value in response.headers.items()}
-        self._log_warnings(response)
-        return Response(response.status, content, answer_headers)
+        received = exchange.head.headers
+        self._log_warnings(received)
+        return Response(exchange.head.code, content, {name.lower(): value for name, value in received.items()})
 
     async def _open_stream(
         self,
@@ -197,34 +194,28 @@ class AiohttpTransport:
         headers: Mapping[str, str] | None,
         deadline: float,
         timeout: float,
-    ) -> tuple[aiohttp.ClientResponse, Attempt]:
-        attempt = Attempt(method, path, self.gate if is_mutating(method, path) else None)
+    ) -> Exchange:
+        exchange = Exchange(method, path, self.gate if is_mutating(method, path) else None)
         code = "<error>"
         try:
             async with asyncio.timeout_at(deadline):
-                response = await self._send(attempt, method, path, query, None, headers, watch=True)
-            code = str(response.status)
+                await self._send(exchange, query, None, headers, watch=True)
+            code = str(exchange.head.code)
         except BaseException as error:
-            attempt.abort()
-            self._explain(error, attempt, timeout)
+            exchange.abort()
+            self._explain(error, exchange, timeout)
         finally:
             self._recorder.record(method, code, None)  # how long a watch lasts says nothing about the server
-        self._log_warnings(response)
-        return response, attempt
+        self._log_warnings(exchange.head.headers)
+        return exchange
 
     async def _send(
-        self,
-        attempt: Attempt,
-        method: str,
-        path: str,
-        query: Query,
-        body: bytes | None,
-        headers: Mapping[str, str] | None,
-        *,
-        watch: bool,
-    ) -> aiohttp.ClientResponse:
-        session = self._open_sessions()[1 if watch else 0]
-        merged: dict[str, str] = {"user-agent": self._user_agent, "accept": "application/json"}
+        self, exchange: Exchange, query: Query, body: bytes | None, headers: Mapping[str, str] | None, *, watch: bool
+    ) -> None:
+        """Send a request and wait for the head of its answer."""
+        loop = asyncio.get_running_loop()
+        pool = self._open_pools(loop)[1 if watch else 0]
+        merged: dict[str, str] = {**self._heads.headers, "user-agent": self._user_agent, "accept": "application/json"}
         # A watch's events are too small to gain from compression, and would wait in the compressor.
         merged["accept-encoding"] = "identity" if watch or self.configuration.disable_compression else "gzip"
         if body is not None:
@@ -235,76 +226,77 @@ class AiohttpTransport:
         authorization = await credentials.authorization()
         if authorization:
             merged["authorization"] = authorization
-        every: LooseHeaders = merged
+        every: Collection[tuple[str, str]] = merged.items()
         if self.configuration.headers:  # these may repeat a name: impersonated groups
             for name, _ in self.configuration.headers:
                 merged.pop(name.lower(), None)
             every = [*merged.items(), *self.configuration.headers]
-        context = self._tls.context(await credentials.certificate()) if self._secure else True
-        url = self._server + quote(path, safe="/:@!$&'()*+,;=~")
-        if query:
-            url = f"{url}?{urlencode(query)}"
-        token = current_attempt.set(attempt)
-        try:
-            return await session.request(
-                method,
-                URL(url, encoded=True),
-                data=body,
-                headers=every,
-                ssl=context,
-                server_hostname=self.configuration.trust.server_name or None,
-                proxy=self.configuration.proxy_url or None,
-                allow_redirects=False,
-            )
-        finally:
-            current_attempt.reset(token)
+        context = self._tls.context(await credentials.certificate()) if self._secure else None
+        request = self._heads.render(exchange.method, exchange.path, query, every, body)
+        exchange.open(await pool.connect(context, loop), request + body if body else request)
+        await exchange.answer()
 
-    def _open_sessions(self) -> tuple[aiohttp.ClientSession, aiohttp.ClientSession]:
-        loop = asyncio.get_running_loop()
+    def _open_pools(self, loop: asyncio.AbstractEventLoop) -> tuple[ConnectionPool, ConnectionPool]:
         if self._closed:
             raise TransportError("the transport is closed: it was used after aclose()", sent=False)
-        if self._sessions is None:
+        if self._pools is None:
             self._loop = loop
             if self._announce == "all":
                 self._log.info("talking to the API server", server=self._server, source=self.configuration.source)
             for warning in self.configuration.warnings if self._announce != "nothing" else ():
                 self._log.warning(warning)
-            self._sessions = (_session(self._limits[0]), _session(self._limits[1]))
+            self._pools = (self._pool(self._limits[0]), self._pool(self._limits[1]))
         elif self._loop is not loop:
             raise RuntimeError(f"{self!r} belongs to another event loop: give each loop a transport of its own")
-        return self._sessions
+        return self._pools
+
+    def _pool(self, limit: int) -> ConnectionPool:
+        return ConnectionPool(self._url, self._proxy, self.configuration.trust.server_name or None, limit)
 
     # What comes back.
 
-    def _explain(self, error: BaseException, attempt: Attempt, timeout: float) -> NoReturn:
+    def _explain(self, error: BaseException, exchange: Exchange, timeout: float) -> NoReturn:
         """Map what aiohttp and the operating system raise to TransportError; the only place that does."""
-        what = f"{attempt.method} {attempt.path} on {self._server}"
-        match error:
-            case LeadershipLost():
-                self._recorder.fenced += 1
-                raise error
-            case TransportError():
-                raise error
-            case TimeoutError():
-                limit = f"{timeout:g} s" if attempt.gate is None else f"{timeout:g} s or the lease's remaining validity"
-                raise TransportError(f"{what}: no answer within {limit}", sent=attempt.sent) from error
-            case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-                raise TransportError(
-                    f"{what}: TLS failed: {error}: check certificate-authority and tls-server-name", sent=False
-                ) from error
-            case aiohttp.ClientConnectorError():
-                raise TransportError(
-                    f"{what}: cannot connect: {error.strerror or error}: is the server's address right, and is it up?",
-                    sent=False,
-                ) from error
-            case aiohttp.ClientResponseError():
-                # Neither quoted nor chained: it holds the request's headers and the proxy's address, secrets included.
-                told = f"{type(error).__name__} {error.status}: {error.message}"
-                raise TransportError(f"{what}: {told}", sent=attempt.sent) from None
-            case aiohttp.ClientError() | OSError() | ValueError():
-                raise TransportError(f"{what}: {type(error).__name__}: {error}", sent=attempt.sent) from error
-            case _:
-                raise error
+        what = f"{exchange.method} {exchange.path} on {self._server}"
+        if isinstance(error, aiohttp.ClientError | OSError):
+            drop_locals(error)
+        try:
+            match error:
+                case LeadershipLost():
+                    self._recorder.fenced += 1
+                    raise error
+                case TransportError():
+                    raise error
+                case TimeoutError():
+                    limit = (
+                        f"{timeout:g} s"
+                        if exchange.gate is None
+                        else f"{timeout:g} s or the lease's remaining validity"
+                    )
+                    raise TransportError(f"{what}: no answer within {limit}", sent=exchange.sent) from error
+                case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+                    raise TransportError(
+                        f"{what}: TLS failed: {error}: check certificate-authority and tls-server-name", sent=False
+                    ) from error
+                case aiohttp.ClientConnectorError():
+                    raise TransportError(
+                        f"{what}: cannot connect: {error.strerror or error}: is the server's address right, and is it up?",
+                        sent=False,
+                    ) from error
+                case aiohttp.ClientResponseError():
+                    # Neither quoted nor chained: it holds the request's headers and the proxy's address, secrets included.
+                    told = f"{type(error).__name__} {error.status}: {error.message}"
+                    raise TransportError(f"{what}: {told}", sent=exchange.sent) from None
+                case HttpProcessingError():
+                    raise TransportError(
+                        f"{what}: the answer is no HTTP: {error.message}", sent=exchange.sent
+                    ) from error
+                case aiohttp.ClientError() | OSError() | ValueError():
+                    raise TransportError(f"{what}: {type(error).__name__}: {error}", sent=exchange.sent) from error
+                case _:
+                    raise error
+        finally:
+            del error  # this frame would keep what it raises in a cycle
 
     async def _refresh_credentials(self, generation: int, deadline: float, method: str, path: str) -> bool:
         """Renew the credentials that the server refused; True if there are others now."""
@@ -326,8 +318,8 @@ class AiohttpTransport:
                 f"{method} {path}: the credentials could not be renewed within the request's timeout"
             ) from error
 
-    def _log_warnings(self, response: aiohttp.ClientResponse) -> None:
-        for header in response.headers.getall("Warning", ()):
+    def _log_warnings(self, received: CIMultiDictProxy[str]) -> None:
+        for header in received.getall("Warning", ()):
             for text in _WARNING.findall(header):
                 self._recorder.server_warnings += 1
                 if text not in self._warned and len(self._warned) < _WARNINGS_REMEMBERED:
@@ -335,43 +327,29 @@ class AiohttpTransport:
                     self._log.warning("the API server warns", warning=text.replace('\\"', '"'))
 
 
-def _session(limit: int) -> aiohttp.ClientSession:
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=limit, keepalive_timeout=_KEEP_ALIVE),
-        request_class=GatedRequest,
-        timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-        read_bufsize=2**18,
-    )
-    # aiohttp repeats idempotent requests (PUT and DELETE among them) on a dropped connection without telling anybody.
-    session._retry_connection = False
-    return session
-
-
 @dataclass(slots=True)
 class _Stream:
     """A response that is read as it comes."""
 
-    response: aiohttp.ClientResponse
+    exchange: Exchange
     what: str
     idle_timeout: float | None
 
     @property
     def status(self) -> int:
-        return self.response.status
+        return self.exchange.head.code
 
     @property
     def headers(self) -> Mapping[str, str]:
-        return {name.lower(): value for name, value in self.response.headers.items()}
+        return {name.lower(): value for name, value in self.exchange.head.headers.items()}
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield what has arrived, in pieces as large as they come."""
-        content = self.response.content
+        payload = self.exchange.payload
         while True:
             try:
                 async with asyncio.timeout(self.idle_timeout) if self.idle_timeout else contextlib.nullcontext():
-                    chunk = await content.readany()
+                    chunk = await payload.readany()
             except TimeoutError as error:
                 raise TransportError(f"{self.what}: nothing came for {self.idle_timeout:g} s") from error
             except (aiohttp.ClientError, OSError) as error:

@@ -78,12 +78,24 @@ async def patch_from(
     if subresource == "status":
         # The server takes nothing but status there: a difference elsewhere would be sent for nothing.
         before, after = ({"status": document.get("status")} for document in (before, after))
-    _, _, metadata = await client._take_apart(original)
     for document in (before, after):
         _drop_what_only_the_server_sets(document)
     difference = merge_patch_between(before, after)
     if difference is None:
         return modified
+    return await _send(client, original, difference, subresource, optimistic_lock, precondition, options)
+
+
+async def _send(
+    client: Writer,
+    original: T,
+    difference: dict[str, Any],
+    subresource: str,
+    optimistic_lock: bool,
+    precondition: str,
+    options: WriteOptions,
+) -> T:
+    _, _, metadata = await client._take_apart(original)
     patch = MergePatch(difference)
     if optimistic_lock or precondition:
         patch = patch.with_optimistic_lock(precondition or metadata.resource_version, metadata.uid)
@@ -100,16 +112,20 @@ async def patch_status(
 ) -> T:
     """See Client.patch_status."""
     codec = client.scheme.codec_for(obj)
-    changed = codec.decode(codec.encode(obj))  # the caller's object, perhaps a shared one, stays as it was read
+    encoded = codec.encode(obj)
+    changed = codec.decode(encoded)  # the caller's object, perhaps a shared one, stays as it was read
     mutate(changed)
-    before, after = _document(client, obj), _document(client, changed)
-    for document in (before, after):
-        document.pop("status", None)
+    before: dict[str, Any] = msgspec.json.decode(encoded)
+    after = _document(client, changed)
+    reported, report = ({"status": document.pop("status", None)} for document in (before, after))
     if merge_patch_between(before, after) is not None:
         raise ValueError(
             "mutate changed more than the status: the status subresource takes nothing else; use patch_from"
         )
-    return await patch_from(client, obj, changed, subresource="status", optimistic_lock=optimistic_lock, **options)
+    difference = merge_patch_between(reported, report)
+    if difference is None:
+        return changed
+    return await _send(client, obj, difference, "status", optimistic_lock, "", options)
 
 
 async def _mutate_existing(

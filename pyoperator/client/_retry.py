@@ -68,30 +68,36 @@ class RetryPolicy:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         sendings = 0
-        while True:
-            sendings += 1
-            delay = random.jitter(min(self.first_delay * 2 ** (sendings - 1), self.longest_delay), 0.5)
-            failure: ApiError | TransportError
-            try:
-                response = await attempt(deadline - loop.time())
-            except TransportError as error:
-                if not repeatable:
-                    raise
-                failure = error
-            else:
-                if response.status < 400:
-                    return response
-                failure = error_for(
-                    response.status,
-                    response.body,
-                    method=method,
-                    path=path,
-                    retry_after=response.headers.get("retry-after"),
-                )
-                if response.status in _ASKED_TO_WAIT and failure.retry_after is not None:
-                    delay = max(delay, failure.retry_after)
-                elif not (repeatable and response.status in _PASSING):
+        failure: ApiError | TransportError | None = None
+        try:
+            while True:
+                sendings += 1
+                asked = 0.0
+                try:
+                    response = await attempt(deadline - loop.time())
+                except TransportError as error:
+                    if not repeatable:
+                        raise
+                    failure = error
+                else:
+                    if response.status < 400:
+                        return response
+                    failure = error_for(
+                        response.status,
+                        response.body,
+                        method=method,
+                        path=path,
+                        retry_after=response.headers.get("retry-after"),
+                    )
+                    if response.status in _ASKED_TO_WAIT and failure.retry_after is not None:
+                        asked = failure.retry_after
+                    elif not (repeatable and response.status in _PASSING):
+                        raise failure
+                delay = random.jitter(min(self.first_delay * 2 ** (sendings - 1), self.longest_delay), 0.5)
+                delay = max(delay, asked)
+                if sendings > self.retries or loop.time() + delay >= deadline:
                     raise failure
-            if sendings > self.retries or loop.time() + delay >= deadline:
-                raise failure
-            await asyncio.sleep(delay)
+                await asyncio.sleep(delay)
+        finally:
+            # The frame that raises an error and keeps it is a cycle: only the collector would free what both hold.
+            del failure

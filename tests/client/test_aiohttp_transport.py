@@ -18,8 +18,8 @@ from pyoperator.client import (
     TokenCredentials,
     TransportError,
 )
-from pyoperator.client._gated_request import GatedRequest
 from pyoperator.objects import GroupVersionKind
+from tests.client.raw_server import raw_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,9 +36,11 @@ class SwitchGate:
         self.admitted = admitted
         self.bound = bound
         self.asked: list[str] = []
+        self.was_asked = asyncio.Event()
 
     def admit(self, method: str, path: str) -> float | None:
         self.asked.append(f"{method} {path}")
+        self.was_asked.set()
         if len(self.asked) > self.admitted:
             raise LeadershipLost("not the leader")
         return self.bound
@@ -70,27 +72,6 @@ async def server() -> AsyncIterator[Fixture]:
     async with TestServer(app) as running:
         fixture.url = str(running.make_url("")).rstrip("/")
         yield fixture
-
-
-@contextlib.asynccontextmanager
-async def raw_server(
-    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-) -> AsyncIterator[str]:
-    """Serve bytes, for what a proper HTTP server does not do."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await handle(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    finally:
-        listening.close()
 
 
 async def test_a_request_and_its_answer(server: Fixture) -> None:
@@ -125,7 +106,6 @@ class TestGate:
     async def test_it_is_asked_again_right_before_the_bytes(
         self, server: Fixture, method: str, body: bytes | None
     ) -> None:
-        """Fails if aiohttp stops calling ClientRequest.send or write_bytes: then nobody would ask a second time."""
         gate = SwitchGate(admitted=1)
         async with contextlib.aclosing(server.transport(gate=gate)) as transport:
             with pytest.raises(LeadershipLost):
@@ -134,15 +114,30 @@ class TestGate:
         assert len(gate.asked) == 2
         assert server.seen == []
 
-    async def test_a_body_is_gated_where_it_is_written(self, server: Fixture) -> None:
-        gate = SwitchGate(admitted=2)
-        async with contextlib.aclosing(server.transport(gate=gate)) as transport:
+    async def test_a_gate_that_closes_while_the_request_waits_for_a_connection_stops_it(self, server: Fixture) -> None:
+        arrived, go_on = asyncio.Event(), asyncio.Event()
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            arrived.set()
+            await go_on.wait()
+            return web.Response()
+
+        server.handler = handler
+        gate = SwitchGate()
+        async with contextlib.aclosing(server.transport(gate=gate, max_requests=1)) as transport:
+            first = asyncio.create_task(transport.request("GET", "/first"))
+            await arrived.wait()
+            second = asyncio.create_task(transport.request("PUT", "/second", body=b"{}"))
+            await gate.was_asked.wait()
+            gate.admitted = 1
+            go_on.set()
             with pytest.raises(LeadershipLost):
-                await transport.request("PUT", "/x", body=b"{}")
-            assert len(gate.asked) == 3
-            assert server.seen == []
+                await second
+            assert (await first).status == 200
+            assert open_connections(transport) == 0
             gate.admitted = 100
-            assert (await transport.request("PUT", "/x", body=b"{}")).status == 200
+            assert (await transport.request("PUT", "/third", body=b"{}")).status == 200
+        assert [request.path for request in server.seen] == ["/first", "/third"]
 
     async def test_reads_and_reviews_pass(self, server: Fixture) -> None:
         gate = SwitchGate(admitted=0)
@@ -166,14 +161,8 @@ class TestGate:
         stuck.set()
         assert caught.value.sent
 
-    def test_the_hooks_are_aiohttps_own(self) -> None:
-        for name in ("send", "write_bytes"):
-            assert name in vars(aiohttp.ClientRequest)
-            assert name in vars(GatedRequest)
-
 
 async def test_a_dropped_connection_is_not_silently_repeated() -> None:
-    """Fails if aiohttp renames the switch of its own retry."""
     requests = 0
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -317,9 +306,7 @@ class TestStream:
 
 
 def open_connections(transport: AiohttpTransport) -> int:
-    return sum(
-        len(session.connector._acquired) for session in transport._sessions or () if session.connector is not None
-    )
+    return sum(len(pool.connector._acquired) for pool in transport._pools or ())
 
 
 async def test_watches_have_their_own_bound_and_starve_no_request(server: Fixture) -> None:
@@ -542,29 +529,38 @@ async def test_a_proxy_s_password_stays_secret(server_url: str) -> None:
     assert "t0ken" not in told
 
 
-async def test_a_failure_after_the_last_byte_leaves_the_pooled_connection_alone(
+async def test_a_failure_after_the_last_byte_hits_no_other_request(
     server: Fixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The connection goes back to the pool with the last byte, before the task that asked runs again."""
-    read = aiohttp.ClientResponse.read
-    ports: list[int] = []
+    """The connection is the attempt's own until it is over, so that dropping it can't cut off who has it next."""
+    read = aiohttp.StreamReader.read
+    reads = 0
+    arrived, go_on = asyncio.Event(), asyncio.Event()
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        assert request.transport is not None
-        ports.append(request.transport.get_extra_info("peername")[1])
+        if request.path == "/next":
+            arrived.set()
+            await go_on.wait()
         return web.json_response({})
 
     server.handler = handler
 
-    async def late(response: aiohttp.ClientResponse) -> bytes:
-        await read(response)
-        raise TimeoutError  # the deadline, in the same turn of the loop
+    async def late(payload: aiohttp.StreamReader) -> bytes:
+        nonlocal reads
+        reads += 1
+        first = reads == 1
+        content = await read(payload)
+        if first:
+            await asyncio.sleep(0)
+            raise TimeoutError  # the deadline, a moment too late to matter
+        return content
 
-    async with contextlib.aclosing(server.transport()) as transport:
-        with monkeypatch.context() as patched:
-            patched.setattr(aiohttp.ClientResponse, "read", late)
-            with pytest.raises(TransportError, match="no answer within"):
-                await transport.request("GET", "/x")
-        assert (await transport.request("GET", "/x")).status == 200
-    assert len(ports) == 2
-    assert len(set(ports)) == 1
+    monkeypatch.setattr(aiohttp.StreamReader, "read", late)
+    async with contextlib.aclosing(server.transport(max_requests=1)) as transport:
+        first = asyncio.create_task(transport.request("GET", "/x"))
+        following = asyncio.create_task(transport.request("GET", "/next"))
+        with pytest.raises(TransportError, match="no answer within"):
+            await first
+        await arrived.wait()
+        go_on.set()
+        assert (await following).status == 200
