@@ -14,7 +14,7 @@ IMG ?= controller:latest
 KUBECTL ?= kubectl
 DOCKER ?= docker
 # Tests that need more than one room; those that take longest first.
-TOGETHER := e2e benchmarks chaos deploy docs examples real simulation
+TOGETHER := e2e benchmarks chaos soak deploy docs examples real simulation
 LAB = $(BIN)/python -m pyoperator lab
 LAB_FLAGS = --replicas $(REPLICAS) --lease-duration $(LEASE_DURATION) --renew-deadline $(RENEW_DEADLINE) \
   --retry-period $(RETRY_PERIOD) --project examples/postgres-operator/lab.yaml
@@ -80,8 +80,17 @@ conformance: $(STAMP) ## The same requests to the embedded server and, with PYOP
 	$(BIN)/python -m pytest tests/conformance -n 2
 
 .PHONY: bench
-bench: $(STAMP) ## Benchmarks of this library (see benchmarks/)
-	$(BIN)/python -m benchmarks
+bench: $(STAMP) ## Beside the peers on a real API server (KUBECONFIG or REAL_APISERVER), some 25 minutes; without one, short
+	@# BENCH_FLAGS="--parts sync,status --rounds 1": see python -m benchmarks --help.
+	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
+
+.PHONY: memory-gate
+memory-gate: $(STAMP) ## Fail if caching 10,000 objects takes more than 1.1 times the recorded memory
+	$(BIN)/python -m benchmarks --memory-gate
+
+.PHONY: soak
+soak: $(STAMP) ## A day of virtual time and a quarter of an hour of real time: does anything grow or leak? (see soak/)
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m soak $(SOAK_FLAGS)
 
 .PHONY: simulate
 simulate: $(STAMP) ## Elections by the hundred thousand on virtual time, and whole replicas by the thousand (see scripts/simulate)
