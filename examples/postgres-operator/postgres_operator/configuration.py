@@ -49,6 +49,9 @@ host    replication  replicator  all      scram-sha-256
 host    all          all         all      scram-sha-256
 """
 
+# Read once: each reconcile puts it into the ConfigMap that it wants.
+_RUN_SCRIPT = resources.files("postgres_operator").joinpath("run.sh").read_text("utf-8")
+
 
 def parameter_faults(postgres: Postgres) -> list[str]:
     """Say what is wrong with ``spec.parameters``, as far as it can be seen without a server."""
@@ -81,7 +84,7 @@ def build(postgres: Postgres) -> Unstructured:
         data={
             "postgresql.conf": "".join(f"{name} = {_quote(value)}\n" for name, value in sorted(settings.items())),
             "pg_hba.conf": _HBA,
-            "run.sh": resources.files("postgres_operator").joinpath("run.sh").read_text("utf-8"),
+            "run.sh": _RUN_SCRIPT,
         },
     )
     config_map.metadata["labels"] = names.labels(postgres, "configuration")
