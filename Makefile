@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_VENV := .venv-bench
+BENCH_STAMP := $(BENCH_VENV)/.installed
 
 LEASE_DURATION ?= 15
 RENEW_DEADLINE ?= 10
@@ -79,10 +81,16 @@ manifests: $(STAMP) ## Generate config/crd from the models
 conformance: $(STAMP) ## The same requests to the embedded server and, with PYOPERATOR_REAL_KUBECONFIG, to a real one
 	$(BIN)/python -m pytest tests/conformance -n 2
 
+# What is measured has the runtime dependencies alone, as an image has.
+$(BENCH_STAMP): requirements/runtime.lock
+	@$(PYTHON) -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/runtime.lock
+	@touch $(BENCH_STAMP)
+
 .PHONY: bench
-bench: $(STAMP) ## Beside the peers on a real API server (KUBECONFIG or REAL_APISERVER), some 25 minutes; without one, short
+bench: $(STAMP) $(BENCH_STAMP) ## Beside the peers on a real API server (KUBECONFIG or REAL_APISERVER), some 25 minutes; without one, short
 	@# BENCH_FLAGS="--parts sync,status --rounds 1": see python -m benchmarks --help.
-	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
+	BENCH_PYTHON=$(CURDIR)/$(BENCH_VENV)/bin/python $(BIN)/python -m benchmarks $(BENCH_FLAGS)
 
 .PHONY: memory-gate
 memory-gate: $(STAMP) ## Fail if caching 10,000 objects takes more than 1.1 times the recorded memory

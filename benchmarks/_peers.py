@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks._measurement import Line
-from benchmarks._processes import BenchmarkError, output, this_program
+from benchmarks._processes import BenchmarkError, operator_python, output, this_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,7 +68,7 @@ def ours() -> Side:
     from pyoperator import __version__
 
     def command(mode: str, n: int, workers: int) -> Sequence[str]:
-        return this_program("--mode", mode, "-n", str(n), "--workers", str(workers))
+        return [operator_python(), *this_program("--mode", mode, "-n", str(n), "--workers", str(workers))[1:]]
 
     return Side(OURS, command, version=__version__)
 

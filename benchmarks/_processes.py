@@ -89,6 +89,15 @@ def embedded_command(kubeconfig: Path) -> list[str]:
     return [sys.executable, "-m", "pyoperator", "apiserver", f"--kubeconfig-out={kubeconfig}"]
 
 
+def operator_python() -> str:
+    """Return the interpreter of what is measured: $BENCH_PYTHON, else this one.
+
+    An operator is deployed with its runtime dependencies alone. Of what else is installed structlog imports rich, and
+    pydantic looks through every package for plugins of its own.
+    """
+    return os.environ.get("BENCH_PYTHON") or sys.executable
+
+
 def this_program(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "benchmarks", *arguments]
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from benchmarks._measurement import Line
-from benchmarks._processes import output
+from benchmarks._processes import operator_python, output
 
 if TYPE_CHECKING:
     from benchmarks._bench import Bench
@@ -32,7 +31,7 @@ async def imports(bench: Bench) -> None:
     for number in range(-1, bench.plan.imports):
         for what, statement in STATEMENTS.items():
             program = _PROGRAM.format(statement=statement, what=what)
-            printed = await output([sys.executable, "-c", program], bench.kubeconfig)
+            printed = await output([operator_python(), "-c", program], bench.kubeconfig)
             line = Line.parse(printed)
             # The first of each fills the disk's cache, and compiles what has no bytecode yet.
             if line is not None and number >= 0:
