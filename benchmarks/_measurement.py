@@ -18,9 +18,9 @@ def cpu_seconds(pid: int | str = "self") -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def memory_megabytes(field: str) -> float:
-    """Return ``VmRSS`` (now) or ``VmHWM`` (peak) of this process."""
-    for line in Path("/proc/self/status").read_text("ascii").splitlines():
+def memory_megabytes(field: str, pid: int | str = "self") -> float:
+    """Return ``VmRSS`` (now) or ``VmHWM`` (peak) of a process in MiB, 0 if it has ended."""
+    for line in Path(f"/proc/{pid}/status").read_text("ascii").splitlines():
         if line.startswith(field):
             return int(line.split()[1]) / 1024
     return 0.0

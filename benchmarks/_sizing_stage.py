@@ -42,10 +42,7 @@ class Replica:
 
     def memory(self, name: str) -> float:
         """Return ``VmRSS`` or ``VmHWM`` (peak) in MiB."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text("ascii").splitlines():
-            if line.startswith(name):
-                return int(line.split()[1]) / 1024
-        return 0.0
+        return _measurement.memory_megabytes(name, self.process.pid)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
-import msgspec
-import yaml
 
+from chaos._kubeconfigs import write_kubeconfig
 from chaos._links import Link
 from chaos._servers import address_of
 from pyoperator.client import ApiError, TransportError
-from pyoperator.objects import GroupVersionKind, Unstructured
+from pyoperator.objects import GroupVersionKind, ObjectKey, Unstructured
 from pyoperator.testing._judge import ProcessStart
 from pyoperator.testing.lab._environment import clean_environment
 from pyoperator.testing.lab._ports import ReservedPort
@@ -173,7 +172,7 @@ class Fleet:
         if link is not None:
             await link.open()
         ports = ReservedPort(), ReservedPort()
-        kubeconfig = self._write_kubeconfig(name, token, link)
+        kubeconfig = write_kubeconfig(self._folder / f"{name}.kubeconfig", self._kubeconfig, token, link)
         command = replica_command(
             self.program,
             self._project,
@@ -238,16 +237,6 @@ class Fleet:
         """Tell whether a process that has ended is to be started again."""
         return not member.stopping and not self._closed and member.slot < self.wanted
 
-    def _write_kubeconfig(self, name: str, token: str, link: Link | None) -> Path:
-        document = yaml.safe_load(self._kubeconfig.read_text("utf-8"))
-        document["users"] = [{"name": entry["name"], "user": {"token": token}} for entry in document["users"]]
-        if link is not None:
-            document["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{link.port}"
-        path = self._folder / f"{name}.kubeconfig"
-        path.touch(mode=0o600)
-        path.write_text(yaml.safe_dump(document), "utf-8")
-        return path
-
     # Users.
 
     async def _make_users(self) -> None:
@@ -263,14 +252,8 @@ class Fleet:
         made = await self._client.create(
             Unstructured.new(account, f"replica-{self._number:03}-{self._namespace}", ACCOUNTS)
         )
-        body = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": {"expirationSeconds": 7200, "audiences": []},
-        }
-        path = f"/api/v1/namespaces/{ACCOUNTS}/serviceaccounts/{made.name}/token"
-        answer = await self._client.raw("POST", path, body=msgspec.json.encode(body))
-        return f"system:serviceaccount:{ACCOUNTS}:{made.name}", msgspec.json.decode(answer.body)["status"]["token"]
+        token = await self._client.pods.service_account_token(ObjectKey(ACCOUNTS, made.name), expiration_seconds=7200)
+        return f"system:serviceaccount:{ACCOUNTS}:{made.name}", token.token
 
     # Probes.
 

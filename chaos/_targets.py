@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks._measurement import cpu_seconds, memory_megabytes
 from chaos._result import Targets
 from chaos._stage import alongside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chaos._fleet import Member
     from chaos._stage import Stage
 
 _START_WITHIN = 60.0
@@ -115,24 +113,13 @@ async def _standbys(stage: Stage, targets: Targets) -> None:
     standbys = [member for member in stage.fleet.running if member is not stage.leader()]
     stage.fleet.probe_every, often = _KUBELETS_PROBES, stage.fleet.probe_every
     await asyncio.sleep(_QUIET)
-    before = [_cpu_seconds(member) for member in standbys]
+    before = [cpu_seconds(member.process.pid) for member in standbys]
     start = stage.now
     await asyncio.sleep(_IDLE)
     passed = stage.now - start
     stage.fleet.probe_every = often
-    targets.standby_mib = [round(_resident_mib(member), 1) for member in standbys]
+    targets.standby_mib = [round(memory_megabytes("VmRSS", member.process.pid), 1) for member in standbys]
     targets.standby_cpu = [
-        round(100 * (_cpu_seconds(member) - spent) / passed, 2) for member, spent in zip(standbys, before, strict=True)
+        round(100 * (cpu_seconds(member.process.pid) - spent) / passed, 2)
+        for member, spent in zip(standbys, before, strict=True)
     ]
-
-
-def _cpu_seconds(member: Member) -> float:
-    fields = Path(f"/proc/{member.process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _resident_mib(member: Member) -> float:
-    for line in Path(f"/proc/{member.process.pid}/status").read_text("utf-8").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import msgspec
-import yaml
 
-from pyoperator.objects import GroupVersionKind, Unstructured
+from benchmarks._measurement import cpu_seconds, memory_megabytes
+from chaos._kubeconfigs import write_kubeconfig
+from pyoperator.objects import GroupVersionKind, ObjectKey, Unstructured
 from pyoperator.testing.lab._environment import clean_environment
 from pyoperator.testing.lab._errors import LabError
 from pyoperator.testing.lab._install import create
@@ -54,7 +55,10 @@ class Process:
             "the operator",
             [sys.executable, "-m", "soak._program", str(port.number)],
             environment=clean_environment(
-                environ, home, KUBECONFIG=str(_own_kubeconfig(kubeconfig, token, link, folder)), PYTHONPATH=str(_ROOT)
+                environ,
+                home,
+                KUBECONFIG=str(write_kubeconfig(folder / "operator.kubeconfig", kubeconfig, token, link)),
+                PYTHONPATH=str(_ROOT),
             ),
             folder=folder,
             log=folder / "operator.log",
@@ -75,9 +79,12 @@ class Process:
         """Look at it; None if it did not answer. ``count``: its Python objects, too."""
         try:
             self.condition = await self._ask("/debug/soak" + "?tracked=1" * count)
+            memory = memory_megabytes("VmRSS", self._process.pid)
+            if not memory:  # it has ended after its answer
+                return None
             return Sample(
                 at,
-                round(_resident_mb(self._process.pid), 2),
+                round(memory, 2),
                 self.condition["tasks"],
                 _sockets(self._process.pid),
                 self.condition["queue"],
@@ -98,8 +105,7 @@ class Process:
         return Counter(await self._ask("/debug/tasks"))
 
     def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self._process.pid)
 
     async def stop(self) -> int:
         """Ask it to end and return its exit code."""
@@ -124,13 +130,6 @@ class Process:
         raise LabError(f"the operator did not answer within {within:.0f} s of its start: {self.last_line}")
 
 
-def _resident_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text("utf-8").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise FileNotFoundError(f"/proc/{pid}/status names no VmRSS: the process has ended")
-
-
 def _sockets(pid: int) -> int:
     count = 0
     for entry in Path(f"/proc/{pid}/fd").iterdir():
@@ -152,22 +151,5 @@ async def _make_token(client: Client, lasting: float) -> str:
             subjects=[{"kind": "ServiceAccount", "name": _ACCOUNT, "namespace": _NAMESPACE}],
         ),
     )
-    body = {
-        "apiVersion": "authentication.k8s.io/v1",
-        "kind": "TokenRequest",
-        "spec": {"expirationSeconds": int(lasting), "audiences": []},
-    }
-    path = f"/api/v1/namespaces/{_NAMESPACE}/serviceaccounts/{_ACCOUNT}/token"
-    answer = await client.raw("POST", path, body=msgspec.json.encode(body))
-    token: str = msgspec.json.decode(answer.body)["status"]["token"]
-    return token
-
-
-def _own_kubeconfig(kubeconfig: Path, token: str, link: Link, folder: Path) -> Path:
-    document = yaml.safe_load(kubeconfig.read_text("utf-8"))
-    document["users"] = [{"name": entry["name"], "user": {"token": token}} for entry in document["users"]]
-    document["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{link.port}"
-    path = folder / "operator.kubeconfig"
-    path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(document), "utf-8")
-    return path
+    token = await client.pods.service_account_token(ObjectKey(_NAMESPACE, _ACCOUNT), expiration_seconds=int(lasting))
+    return token.token

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import asyncio
     import ssl
 
+    from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
     from aiohttp.http import RawResponseMessage
     from aiohttp.streams import StreamReader
@@ -69,10 +70,11 @@ class Exchange:
     Whoever opened it ends it, by ``release`` when the answer was read to its end, else by ``abort``.
     """
 
-    __slots__ = ("_connection", "gate", "head", "method", "path", "payload", "sent")
+    __slots__ = ("_connection", "_protocol", "gate", "head", "method", "path", "payload", "sent")
 
     head: RawResponseMessage
     payload: StreamReader
+    _protocol: ResponseHandler
 
     def __init__(self, method: str, path: str, gate: Gate | None) -> None:
         self.method = method
@@ -94,16 +96,14 @@ class Exchange:
         protocol.set_response_params(
             skip_payload=self.method == "HEAD", read_until_eof=True, read_bufsize=_BUFFER, auto_decompress=True
         )
+        self._protocol = protocol
         self.sent = True
         transport.write(request)
 
     async def answer(self) -> None:
         """Wait for the answer's status and headers (``head``); its body (``payload``) may still be coming."""
-        assert self._connection is not None  # noqa: S101 - open comes first
-        protocol = self._connection.protocol
-        assert protocol is not None  # noqa: S101 - only release and abort take it away
         while True:
-            self.head, self.payload = await protocol.read()
+            self.head, self.payload = await self._protocol.read()
             # What comes before the answer (100 Continue, 103 Early Hints) is none; 101 would be one, though unasked for.
             if self.head.code >= 200 or self.head.code == 101:
                 return
