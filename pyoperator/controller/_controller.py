@@ -54,8 +54,8 @@ class Controller:
 
     Life. ``warm_up()`` starts the sources and waits until they have synced; it is meant for every replica, whose queue
     then collects. ``run()`` is leader-only work (unless ``need_leader_election`` is False): it warms up if need be,
-    enqueues every cached object of the for-kind once at priority -100, demotes the backlog to that, forgets backoffs,
-    and works until ``drain()`` has ended or it is cancelled. It may be called again after it ended (recampaign).
+    demotes the backlog to priority -100, the last change first, enqueues every other cached object of the for-kind at
+    that priority, forgets backoffs, and works until ``drain()`` has ended or it is cancelled. It may be called again after it ended (recampaign).
 
     End. ``drain()`` stops the taking of keys and returns when running reconciles are done; ``run()`` then returns.
     Cancelling ``run()`` cancels running reconciles; their keys stay in the queue. A reconcile in a thread cannot be
@@ -199,9 +199,7 @@ class Controller:
         reopened = sum(source.freshen() for source in self._watches)
         if reopened:
             self._logger.info("silent watches are opened anew at the start of leadership", watches=reopened)
-        dropped = self.queue.limit(None)
-        self.queue.forget_all()
-        self.queue.demote_all(LOW_PRIORITY)
+        dropped = self.queue.begin_term(LOW_PRIORITY)
         for watch, dispatch in self._watches.values():
             if watch.for_kind or dropped:
                 watch.source.replay(dispatch)
@@ -216,7 +214,7 @@ class Controller:
         latest of them, which a leader that died may not have got to, are kept.
         """
         replayable = all(source.replayable for source in self._watches)
-        self.queue.limit(self.options.standby_backlog if replayable else None)
+        self.queue.collect(self.options.standby_backlog if replayable else None)
 
     async def drain(self) -> None:
         """Take no more keys; return when running reconciles are done and ``run`` has ended. At once if not running.

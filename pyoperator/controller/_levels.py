@@ -103,14 +103,25 @@ class Levels(Generic[Item]):
         self.count -= 1
         return level.popitem(last=False)[0]
 
-    def demote(self, priority: int) -> None:
-        """Lower every level above ``priority`` to it; the order is kept."""
+    def renew(self, entry: Entry[Item]) -> None:
+        """Move an entry to the end of its level."""
+        self._by_priority[entry.priority].move_to_end(entry)
+
+    def turn_over(self, priority: int, now: float) -> None:
+        """Lower every level above ``priority`` to it, what came last first; the others keep their order.
+
+        All count as ready since ``now``.
+        """
         merged: OrderedDict[Entry[Item], None] = OrderedDict()
-        for level in sorted((level for level in self._by_priority if level >= priority), reverse=True):
-            for entry in self._by_priority.pop(level):
+        for level in sorted((level for level in self._by_priority if level > priority), reverse=True):
+            for entry in reversed(self._by_priority.pop(level)):
                 entry.priority = priority
                 merged[entry] = None
+        merged |= self._by_priority.get(priority, {})
         self._by_priority[priority] = merged
+        for same in self._by_priority.values():
+            for entry in same:
+                entry.since = now
         self._tidy()
 
     def depth(self) -> dict[int, int]:

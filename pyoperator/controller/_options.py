@@ -34,8 +34,8 @@ class ControllerOptions:
     ``aging`` (ours): keeps less important keys from starving, by default from 30 s on with one in ten takings; None: off.
     ``drain_queue`` (ours): on a clean stop also work off what is ready, up to the manager's deadline. By default only
     running reconciles are finished: the next leader reconciles everything in any case.
-    ``standby_backlog`` (ours): how many keys are collected while the controller does not run; the least important and
-    oldest beyond it are dropped, and the next start enqueues what all its watches find in the cache, as on a replica
+    ``standby_backlog`` (ours): how many keys are collected while the controller does not run; beyond it the
+    least important, of those the ones not heard of for longest, are dropped, and the next start enqueues what all its watches find in the cache, as on a replica
     that has just come up. Keeps a standby from growing with every object that comes and goes. None, or a watch whose
     source can't deliver again what exists (a channel, a function): all are collected.
     ``stuck_after`` (ours): a reconcile older than this fails the stuck-reconcile check; None: never.

@@ -28,8 +28,8 @@ class QueueStatistics:
 
     ``depth`` counts the items that are ready, by priority; items waiting for their time are in ``delayed``, those
     handed out in ``in_flight``. ``adds`` counts entries into readiness (a repeated add is none), ``retries`` the
-    calls of ``add_rate_limited`` that were not refused, ``dead_letters`` those that were; ``dropped`` what a ``limit``
-    let go. Durations are seconds of the loop's time.
+    calls of ``add_rate_limited`` that were not refused, ``dead_letters`` those that were; ``dropped`` what
+    ``collect`` let go. Durations are seconds of the loop's time.
     """
 
     name: str
@@ -50,7 +50,7 @@ class WorkQueue(Generic[Item]):
     """Hold keys until a worker takes them. Used from one event loop; nothing here blocks but ``get``.
 
     - A key is ready at most once; adding it again keeps the higher priority. A key raised to a higher level joins it at
-      its end; within a level keys come out in the order in which they came in. ``aging`` keeps the lower levels from
+      its end; within a level keys come out in the order in which they came in (a standby's backlog: see ``collect``). ``aging`` keeps the lower levels from
       starving; None: the highest always goes first.
     - A key handed out is not handed out again before ``done``; if it was added meanwhile it is ready again after that.
     - ``add(after=...)`` and ``add_rate_limited`` put a key off; of several such adds of one sort the earliest time and
@@ -81,6 +81,7 @@ class WorkQueue(Generic[Item]):
         self._running: dict[Entry[Item], None] = {}  # ordered, as a set's order differs from process to process
         self._levels: Levels[Item] = Levels(aging)
         self._timers: Timers[Item] = Timers(self._on_due)
+        self._collecting = False
         self._limit = sys.maxsize
         self._dropped_before = 0
         self._getters: deque[asyncio.Future[None]] = deque()
@@ -104,7 +105,7 @@ class WorkQueue(Generic[Item]):
             if self._closed:
                 return
             entry = self._entries[item] = Entry(item)
-        elif (entry.ready and after <= 0.0 and priority <= entry.priority) or self._closed:
+        elif (entry.ready and after <= 0.0 and priority <= entry.priority and not self._collecting) or self._closed:
             return
         if after > 0.0:
             entry.timer = self._timers.put_off(entry, entry.timer, self._now() + after, priority)
@@ -145,38 +146,45 @@ class WorkQueue(Generic[Item]):
                 entry.retry = None
             self._drop_if_empty(entry)
 
-    def forget_all(self) -> None:
-        """Forget all failures; keys that wait for a retry become ready now (dropping them could lose work)."""
+    # ---- terms
+
+    def collect(self, most: int | None = None) -> None:
+        """Hold keys for a term to come, as a standby's queue does: those heard of last count most.
+
+        Adding a ready key again moves it to the end of its level, and at most ``most`` keys are held ready (None: as
+        many as come); more push out the least important, of those the one not heard of for longest. Give a bound only
+        to a queue that can be filled again from elsewhere.
+        """
+        if most is not None and most < 1:
+            raise ValueError(f"the limit of work queue {self.name!r} is {most}: give at least 1, or None for no limit")
+        self._collecting = True
+        self._limit = sys.maxsize if most is None else most
+        self._keep_limit()
+
+    def begin_term(self, priority: int) -> int:
+        """End ``collect``: make a backlog of what was collected and forget all failures.
+
+        Everything pending, ready or put off, has at most ``priority`` now, so that events from here on go before it.
+        Ready keys of higher priorities come out in the reverse order of their last adds: what changed a moment ago is
+        what the former leader has not got to, what changed before that it most likely has. Keys that wait for a retry are ready (dropping them could lose work); waiting times count from now. Returns how
+        many keys were dropped since the last term began: whether there is something to fill in again.
+        """
+        self._collecting = False
+        self._limit = sys.maxsize
+        self._levels.turn_over(priority, self._now())
         for entry in list(self._entries.values()):
+            if entry.again is not None:
+                entry.again = min(entry.again, priority)
+            if entry.timer is not None:
+                entry.timer.priority = min(entry.timer.priority, priority)
             entry.failures = 0
             retry, entry.retry = entry.retry, None
             if retry is not None:
                 self._timers.cancel(retry)
-                self._make_ready(entry, retry.priority)
+                self._make_ready(entry, min(retry.priority, priority))
             self._drop_if_empty(entry)
-
-    def demote_all(self, priority: int) -> None:
-        """Lower everything that is pending, ready or put off, to at most ``priority``; their order is kept."""
-        self._levels.demote(priority)
-        for entry in self._entries.values():
-            if entry.again is not None:
-                entry.again = min(entry.again, priority)
-            for timer in (entry.timer, entry.retry):
-                if timer is not None:
-                    timer.priority = min(timer.priority, priority)
-
-    def limit(self, most: int | None) -> int:
-        """Hold at most ``most`` ready keys from now on (None: as many as come); more push out the least important.
-
-        Of those the oldest goes first. Only for a queue that can be filled again from elsewhere, such as a standby's.
-        Returns how many keys were dropped since the last call: whether there is something to fill in again.
-        """
-        if most is not None and most < 1:
-            raise ValueError(f"the limit of work queue {self.name!r} is {most}: give at least 1, or None for no limit")
         dropped = self._dropped - self._dropped_before
         self._dropped_before = self._dropped
-        self._limit = sys.maxsize if most is None else most
-        self._keep_limit()
         return dropped
 
     # ---- taking out
@@ -331,7 +339,11 @@ class WorkQueue(Generic[Item]):
             return
         levels = self._levels
         if entry.ready:
-            if priority <= entry.priority:
+            if priority < entry.priority:
+                return
+            if priority == entry.priority:
+                if self._collecting:
+                    levels.renew(entry)
                 return
             levels.remove(entry)
         else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyoperator.controller._calling import Caller, Reconcile, leaves
 from pyoperator.controller._queue import QueueClosed
+from pyoperator.controller._turns import Turns
 
 if TYPE_CHECKING:
     from pyoperator.clock import Randomness
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from pyoperator.controller._outcomes import Outcomes
     from pyoperator.controller._queue import WorkQueue
     from pyoperator.controller._request import AnyReconciler, Request
-
-_STREAK = 8  # reconciles a worker may finish in a row without giving the loop a turn
 
 
 class Workers:
@@ -54,6 +53,7 @@ class Workers:
         self._tasks: list[asyncio.Task[None]] = []
         self._idle: dict[asyncio.Task[None], None] = {}  # those that wait for a key: cancelling them loses nothing
         self._executor: ThreadPoolExecutor | None = None
+        self._turns = Turns()
 
     def begin(self) -> None:
         """Get ready for a run of the calling task, which ``run`` then belongs to."""
@@ -116,9 +116,13 @@ class Workers:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine always runs in a task
         queue = self._queue
-        streak = 0
+        turns = self._turns
+        now = asyncio.get_running_loop().time
         try:
             while not self._ending():
+                if len(queue) and turns.used_up(now()):
+                    await self._give_turn(task)
+                    continue
                 self._idle[task] = None
                 try:
                     request = await queue.get()
@@ -137,10 +141,6 @@ class Workers:
                     queue.done(request)
                 if task.cancelling():
                     await self._shake_off(task)
-                streak += 1
-                if streak % _STREAK == 0:
-                    # With a full queue and reconciles that never wait nothing here would let the loop do anything else.
-                    await self._give_turn(task)
         finally:
             if self.draining:
                 self._end_idle()  # they wait for keys that this worker, the last one busy, did not bring
@@ -156,7 +156,7 @@ class Workers:
 
     async def _give_turn(self, task: asyncio.Task[None]) -> None:
         try:
-            await asyncio.sleep(0)
+            await self._turns.next()
         except asyncio.CancelledError:
             if self._ending():
                 raise

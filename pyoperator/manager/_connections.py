@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pyoperator.client import Client, OpenGate
+from pyoperator.client import Client, OpenGate, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,6 +14,12 @@ if TYPE_CHECKING:
     from pyoperator.client import Configuration, Gate, Transport
     from pyoperator.clock import Clock, Randomness
     from pyoperator.objects import Scheme
+
+
+_READY = 2
+"""Connections that a standby keeps open for its first writes."""
+_READY_EVERY = 15.0
+"""Seconds; a transport closes connections that were idle for longer."""
 
 
 class Connections:
@@ -44,6 +52,22 @@ class Connections:
         return Client(
             transport, scheme=self._scheme, field_manager=field_manager, clock=self._clock, random=self._random
         )
+
+    async def keep_ready(self) -> None:
+        """Keep what the first writes of a leader need: open connections, credentials that are valid.
+
+        A standby writes nothing. Without this everybody who waits for its first write would wait for TCP, TLS and
+        perhaps a credential plugin, in the moment in which all is busy. Until cancelled; nothing for in-process ones.
+        """
+        while not self.in_process:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(_READY):
+                    group.create_task(self._use(self.fenced))
+            await asyncio.sleep(_READY_EVERY)
+
+    async def _use(self, transport: Transport) -> None:
+        with suppress(TransportError):  # a standby has nothing to say: its informers tell that the server is away
+            await transport.request("GET", "/version", timeout=_READY_EVERY)
 
     def all(self) -> list[Transport]:
         return [self.fenced] if self.fenced is self.open else [self.fenced, self.open]

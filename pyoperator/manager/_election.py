@@ -40,8 +40,10 @@ class HostedElection:
         clock: Clock,
         random: Randomness,
         on_transition: Callable[[Transition], None],
+        while_waiting: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self.config = config
+        self._while_waiting = while_waiting
         self._host: ElectionHost
         if supervisor.threaded:
             # A connection of its own: the work's requests must never hold up a renewal.
@@ -77,7 +79,12 @@ class HostedElection:
         return self._host.leadership.statistics()
 
     async def acquire(self) -> None:
-        await self._host.acquire()
+        waiting = asyncio.create_task(self._while_waiting(), name="manager: standing by")
+        try:
+            await self._host.acquire()
+        finally:
+            waiting.cancel()
+            await asyncio.wait((waiting,))
 
     async def wait_lost(self) -> str:
         await self._host.lost.wait()

@@ -376,6 +376,7 @@ class Manager:
             clock=self.clock,
             random=self.random,
             on_transition=self._on_transition,
+            while_waiting=self._connections.keep_ready,
         )
 
     def _make_services(self) -> list[Service]:

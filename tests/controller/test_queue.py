@@ -134,13 +134,13 @@ def test_forget_drops_the_pending_retry_but_no_other_pending_add() -> None:
 def test_start_of_leadership_forgets_backoffs_and_demotes_the_backlog() -> None:
     async def main() -> None:
         queue = WorkQueue[str]()
+        queue.collect()
         queue.add("ready", priority=5)
         queue.add("lower", priority=-200)
         queue.add("later", after=10, priority=5)
         for _ in range(15):
             queue.add_rate_limited("failing", priority=5)
-        queue.forget_all()
-        queue.demote_all(-100)
+        assert queue.begin_term(-100) == 0
         assert queue.statistics().depth == {-200: 1, -100: 2}
         assert queue.retries("failing") == 0
         queue.add("event")
@@ -148,6 +148,25 @@ def test_start_of_leadership_forgets_backoffs_and_demotes_the_backlog() -> None:
         assert await queue.get() == "later"
         assert queue.priority("later") == -100
         assert now() == 10
+
+    run_virtual(main)
+
+
+def test_a_term_begins_with_what_changed_last() -> None:
+    async def main() -> None:
+        queue = WorkQueue[str]()
+        queue.collect()
+        for item in ("listed-1", "listed-2", "listed-3"):
+            queue.add(item, priority=-100)
+        for item in ("a", "b", "c", "listed-2", "b", "a"):
+            queue.add(item)
+        queue.add("c", priority=-100)  # a resync is no news
+        await asyncio.sleep(3600)
+        queue.begin_term(-100)
+        for item in ("event-1", "event-2", "event-1", "listed-1", "c"):  # first in, first out from here on
+            queue.add(item, priority=0 if item.startswith("event") else -100)
+        assert await take_all(queue) == ["event-1", "event-2", "a", "b", "listed-2", "c", "listed-1", "listed-3"]
+        assert queue.statistics().queue_duration.total == 0  # a standby's hours are nobody's waiting time
 
     run_virtual(main)
 
@@ -189,7 +208,7 @@ def test_a_token_bucket_spreads_retries_of_all_keys() -> None:
         lambda: Aging(after=-1),
         lambda: Aging(every=1),
         lambda: Aging(after=float("nan")),
-        lambda: WorkQueue[str]().limit(0),
+        lambda: WorkQueue[str]().collect(0),
     ],
 )
 def test_senseless_limits_are_refused(make: object) -> None:
@@ -395,20 +414,21 @@ def test_a_limit_drops_the_least_important_and_of_those_the_oldest() -> None:
         await queue.get()
         for item in ("low-1", "low-2"):
             queue.add(item, priority=-100)
-        assert queue.limit(4) == 0
+        queue.collect(4)
         for item in ("a", "b", "c"):
             queue.add(item)
         queue.add("running")  # in flight: not ready, not counted
         assert queue.statistics().depth == {-100: 1, 0: 3}
         queue.add("d", after=1)
         await asyncio.sleep(1)
+        queue.add("c")
         queue.add("e")
         assert queue.statistics().dropped == 3
-        assert queue.limit(None) == 3
-        assert queue.limit(2) == 0
-        assert queue.limit(None) == 2
+        assert queue.begin_term(0) == 3
+        queue.collect(2)
+        assert queue.begin_term(0) == 2
         queue.done("running")
-        assert await take_all(queue) == ["d", "e", "running"]
+        assert await take_all(queue) == ["c", "e", "running"]
         assert queue._entries == {}
 
     run_virtual(main)

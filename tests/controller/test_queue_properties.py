@@ -42,11 +42,13 @@ class Model:
         default_factory=dict
     )  # ready key -> takings of higher keys since it was overdue
     bound: dict[str, int] = field(default_factory=dict)  # of those
+    collecting: bool = False
     limit: int | None = None
     paused: bool = False
     closed: bool = False
     dead: int = 0
     dropped: int = 0
+    reported: int = 0  # of those
 
     def add(self, key: str, priority: int) -> None:
         self.turn += 1
@@ -58,6 +60,10 @@ class Model:
             self.passed_over[key] = 0
             self.bound.pop(key, None)
             self.keep_limit()
+        elif self.collecting and self.ready[key][0] == priority:
+            self.ready[key] = (priority, self.turn)
+            self.passed_over = dict.fromkeys(self.ready, 0)
+            self.bound.clear()
 
     def remove(self, key: str) -> int:
         del self.since[key], self.passed_over[key]
@@ -87,6 +93,10 @@ class Model:
                 del self.timers[place]
                 self.add(place[1], priority)
         self.now = end
+
+    def rank_of_the_last_first(self, key: str) -> tuple[int, int]:
+        priority, turn = self.ready[key]
+        return -priority, -turn
 
     def highest(self) -> str:
         return min(self.ready, key=lambda key: (-self.ready[key][0], self.ready[key][1]))
@@ -217,12 +227,34 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.paused = False
 
     @rule(most=st.sampled_from([None, 1, 3]))
-    def limit(self, most: int | None) -> None:
-        model, before = self.model, self.model.dropped
-        dropped_before = self.queue._dropped_before
-        self.on_loop(lambda: self.expect(self.queue.limit(most), before - dropped_before))
-        model.limit = most
-        model.keep_limit()
+    def collect(self, most: int | None) -> None:
+        self.on_loop(lambda: self.queue.collect(most))
+        self.model.collecting = True
+        self.model.limit = most
+        self.model.keep_limit()
+
+    @rule(priority=PRIORITIES)
+    def begin_term(self, priority: int) -> None:
+        model, order = self.model, list(self.queue._entries)
+        dropped, model.reported = model.dropped - model.reported, model.dropped
+        self.on_loop(lambda: self.expect(self.queue.begin_term(priority), dropped))
+        model.collecting, model.limit = False, None
+        higher = sorted(
+            (key for key in model.ready if model.ready[key][0] > priority), key=model.rank_of_the_last_first
+        )
+        same = sorted((key for key in model.ready if model.ready[key][0] == priority), key=model.ready.__getitem__)
+        for key in (*higher, *same):
+            model.turn += 1
+            model.ready[key] = (priority, model.turn)
+        model.since = dict.fromkeys(model.ready, model.now)
+        model.passed_over = dict.fromkeys(model.ready, 0)
+        model.bound.clear()
+        model.again = {key: min(value, priority) for key, value in model.again.items()}
+        model.timers = {place: (due, turn, min(value, priority)) for place, (due, turn, value) in model.timers.items()}
+        model.failures.clear()
+        for key in order:
+            if ("retry", key) in model.timers:
+                model.add(key, model.timers.pop(("retry", key))[2])
 
     @precondition(lambda self: not self.model.closed and self.model.turn > 8)
     @rule(drain=st.booleans())
@@ -253,19 +285,6 @@ class QueueMachine(RuleBasedStateMachine):
         del self.model.running[key]
         if key in self.model.again:
             self.model.add(key, self.model.again.pop(key))
-
-    @rule(priority=PRIORITIES)
-    def demote(self, priority: int) -> None:
-        self.on_loop(lambda: self.queue.demote_all(priority))
-        model = self.model
-        for key in sorted(model.ready, key=lambda key: (-model.ready[key][0], model.ready[key][1])):
-            if model.ready[key][0] >= priority:
-                model.turn += 1
-                model.ready[key] = (priority, model.turn)
-        model.passed_over = dict.fromkeys(model.ready, 0)
-        model.bound.clear()
-        model.again = {key: min(value, priority) for key, value in model.again.items()}
-        model.timers = {place: (due, turn, min(value, priority)) for place, (due, turn, value) in model.timers.items()}
 
     @invariant()
     def agree(self) -> None:

@@ -207,14 +207,14 @@ def test_a_busy_worker_that_somebody_else_cancels_between_two_keys_goes_on() -> 
 
         async def reconcile(request: Request) -> None:
             seen.append(request.name)
-            if len(seen) == 8:  # it gives the loop a turn now
+            if len(seen) == 32:  # it gives the loop a turn now
                 task = asyncio.current_task()
                 assert task is not None
                 asyncio.get_running_loop().call_soon(task.cancel)
 
-        async with Running(make(reconcile, FakeInformer(*(f"n{number}" for number in range(20))))):
+        async with Running(make(reconcile, FakeInformer(*(f"n{number}" for number in range(50))))):
             await settle()
-        assert len(seen) == 20
+        assert len(seen) == 50
 
     run_virtual(main)
 

@@ -524,17 +524,17 @@ MUTANTS = (
     Mutant(
         "9",
         "backoffs of the former term are kept",
-        "controller/_controller.py",
-        "        self.queue.forget_all()\n",
-        "",
+        "controller/_queue.py",
+        "            entry.failures = 0\n            retry, entry.retry = entry.retry, None\n",
+        "            retry = None\n",
         (_TERM,),
     ),
     Mutant(
         "9",
         "a standby's backlog keeps its priority",
         "controller/_controller.py",
-        "        self.queue.demote_all(LOW_PRIORITY)\n",
-        "",
+        "self.queue.begin_term(LOW_PRIORITY)",
+        "self.queue.begin_term(100)",
         (_TERM,),
     ),
 )

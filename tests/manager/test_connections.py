@@ -2,14 +2,86 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from typing import TYPE_CHECKING
 
+import pytest
 from structlog.testing import capture_logs
 
 from pyoperator.client import Configuration, OpenGate, TransportError
 from pyoperator.clock import Randomness, SystemClock
 from pyoperator.manager._connections import Connections
 from pyoperator.objects import Scheme
+from tests.manager.support import InProcessLeaseTransport, LeaseServer, LeaseTransport
+from tests.support import run_virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pyoperator.client import Gate, Response
+
+
+class Asked(LeaseTransport):
+    """Notes who is asked what, and when; each request takes a second."""
+
+    def __init__(self, server: LeaseServer, gate: Gate, asked: list[tuple[Gate, str, float]]) -> None:
+        super().__init__(server, gate)
+        self.asked = asked
+        self.in_flight = 0
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 30.0,
+    ) -> Response:
+        self.asked.append((self._gate, f"{method} {path}", asyncio.get_running_loop().time()))
+        await asyncio.sleep(1)
+        return await super().request(method, path, query=query, body=body, headers=headers, timeout=timeout)
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_standby_keeps_two_connections_ready_for_its_first_writes(reachable: bool) -> None:
+    async def main() -> None:
+        asked: list[tuple[Gate, str, float]] = []
+        server = LeaseServer()
+        server.reachable = reachable
+        connections = Connections(
+            None,
+            lambda gate: Asked(server, gate, asked),
+            scheme=Scheme(),
+            clock=SystemClock(),
+            random=Randomness(1),
+        )
+        gate = OpenGate()
+        connections.fence(gate)
+        keeping = asyncio.create_task(connections.keep_ready())
+        await asyncio.sleep(20)
+        keeping.cancel()
+        await asyncio.wait((keeping,))
+        # Two at a time, or the second would go on the connection of the first; again before a pool closes them.
+        assert asked == [(gate, "GET /version", time) for time in (0, 0, 16, 16)]
+
+    run_virtual(main)
+
+
+def test_in_process_there_is_nothing_to_keep_ready() -> None:
+    async def main() -> None:
+        connections = Connections(
+            None,
+            lambda gate: InProcessLeaseTransport(LeaseServer(), gate),
+            scheme=Scheme(),
+            clock=SystemClock(),
+            random=Randomness(1),
+        )
+        await connections.keep_ready()
+
+    run_virtual(main)
 
 
 async def test_one_of_them_tells_where_the_configuration_came_from() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
@@ -16,7 +16,7 @@ from tests.manager.support import InProcessLeaseTransport, LeaseServer
 from tests.support import run_virtual
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
 CONFIG = ElectionConfig(name="op", namespace="default", identity="me")
 
@@ -31,7 +31,10 @@ class HangingHost:
         await asyncio.get_running_loop().create_future()
 
 
-def make(server: LeaseServer) -> HostedElection:
+async def nothing() -> None: ...
+
+
+def make(server: LeaseServer, while_waiting: Callable[[], Coroutine[Any, Any, None]] = nothing) -> HostedElection:
     loop = asyncio.get_running_loop()
     supervisor = Supervisor(threaded=False)
     clock = LoopClock(loop)
@@ -52,6 +55,7 @@ def make(server: LeaseServer) -> HostedElection:
         clock=clock,
         random=Randomness(1),
         on_transition=lambda transition: None,
+        while_waiting=while_waiting,
     )
 
 
@@ -67,6 +71,34 @@ def test_it_acquires_and_releases() -> None:
         await election.release()
         assert server.holder == ""
         await election.stop()
+
+    run_virtual(main)
+
+
+def test_what_is_done_while_it_waits_ends_when_it_leads_or_gives_up() -> None:
+    async def main() -> None:
+        waiting: list[str] = []
+
+        async def wait() -> None:
+            waiting.append("began")
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                waiting.append("ended")
+
+        server = LeaseServer()
+        first, second = make(server, wait), make(server, wait)
+        await first.acquire()
+        assert waiting == ["began", "ended"]
+        server.take_away()
+        campaign = asyncio.create_task(second.acquire())
+        await asyncio.sleep(1)
+        assert waiting[2:] == ["began"]
+        campaign.cancel()
+        await asyncio.wait((campaign,))
+        assert waiting[2:] == ["began", "ended"]
+        await first.stop()
+        await second.stop()
 
     run_virtual(main)
 
