@@ -346,6 +346,8 @@ class _Stream:
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield what has arrived, in pieces as large as they come."""
         payload = self.exchange.payload
+        gathering = self.exchange.gathering()
+        now = asyncio.get_running_loop().time
         while True:
             try:
                 async with asyncio.timeout(self.idle_timeout) if self.idle_timeout else contextlib.nullcontext():
@@ -357,3 +359,5 @@ class _Stream:
             if not chunk:
                 return
             yield chunk
+            if gathering.is_due(len(chunk), now()):
+                await gathering.pause()

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from pyoperator.client._gathering import Gathering
+
 if TYPE_CHECKING:
     import asyncio
     import ssl
@@ -107,6 +109,10 @@ class Exchange:
             # What comes before the answer (100 Continue, 103 Early Hints) is none; 101 would be one, though unasked for.
             if self.head.code >= 200 or self.head.code == 101:
                 return
+
+    def gathering(self) -> Gathering:
+        """Return what decides when the answer's pieces are to gather."""
+        return Gathering(self._protocol)
 
     def release(self) -> None:
         """Give the connection back for the next request, unless the answer says or shows that it can't be used."""

@@ -1,10 +1,15 @@
-"""What the elector asks of its driver, and what it reports: plain frozen records."""
+"""What the elector asks of its driver, and what it reports: plain frozen records.
+
+Those that stay in this room are msgspec's: a dataclass takes a millisecond of every program's start.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 
 class Phase(Enum):
@@ -16,8 +21,7 @@ class Phase(Enum):
     RELEASING = "releasing"
 
 
-@dataclass(frozen=True, slots=True)
-class SendRequest:
+class SendRequest(Struct, frozen=True):
     """Send one request; feed the answer back with ``request``. ``timeout`` in seconds covers the whole of it."""
 
     request: int
@@ -27,15 +31,13 @@ class SendRequest:
     timeout: float
 
 
-@dataclass(frozen=True, slots=True)
-class CancelRequest:
+class CancelRequest(Struct, frozen=True):
     """Give up waiting for a request; its answer no longer matters, though it may be carried out."""
 
     request: int
 
 
-@dataclass(frozen=True, slots=True)
-class OpenWatch:
+class OpenWatch(Struct, frozen=True):
     """Watch the Lease by name, from its present state on; feed lines back with ``watch``."""
 
     watch: int
@@ -45,8 +47,7 @@ class OpenWatch:
     idle_timeout: float
 
 
-@dataclass(frozen=True, slots=True)
-class CloseWatch:
+class CloseWatch(Struct, frozen=True):
     """Close a watch; it reports nothing any more."""
 
     watch: int
@@ -76,8 +77,7 @@ class Transition:
     silent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """Tell whoever listens."""
 
     transition: Transition

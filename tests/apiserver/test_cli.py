@@ -61,3 +61,19 @@ def test_version_and_help_load_no_server() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "apiserver" in done.stdout
+
+
+@pytest.mark.parametrize("own", [{}, {"SSL_CERT_FILE": "/etc/ours.pem"}])
+def test_the_start_reads_no_certificate_authorities_and_leaves_the_environment_as_it_was(own: dict[str, str]) -> None:
+    program = f"""
+import os, ssl
+from pyoperator.cli._apiserver import _trusting_nobody
+os.environ.pop("SSL_CERT_FILE", None)
+os.environ.update({own!r})
+before = dict(os.environ)
+with _trusting_nobody(os.environ):
+    print(len(ssl.create_default_context().get_ca_certs()), os.environ["SSL_CERT_FILE"] == os.devnull)
+print(dict(os.environ) == before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "True", "True"]

@@ -1,0 +1,59 @@
+"""Let the data of a fast stream gather, as network cards do with interrupts: fewer wake-ups, each for more.
+
+An API server sends each event of a watch as a piece of its own. While thousands come, the first state of an informer for
+one, each costs a turn of the loop, a read of the socket, a TLS record and a wake-up of whoever reads: more than what is
+done with it. So while many small pieces come, the socket is left alone for some milliseconds after each of them; the kernel
+keeps what comes meanwhile. A stream at an ordinary pace is never held up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aiohttp.client_proto import ResponseHandler
+
+_FAST = 4 * 2**20
+"""Bytes a second from which on a stream is fast: more than a thousand objects of some kilobytes."""
+_BURST = 2**17
+"""Bytes that may come faster before anything is held up."""
+_LARGE = 2**17
+"""Bytes; pieces that are as large as this are in no need of gathering."""
+_PAUSE = 0.004
+
+
+class Gathering:
+    """Watch the pace of one stream, and hold up its connection while small pieces come too fast."""
+
+    __slots__ = ("_ahead", "_last", "_protocol")
+
+    def __init__(self, protocol: ResponseHandler) -> None:
+        self._protocol = protocol
+        self._ahead = 0.0  # bytes that came beyond what a stream of the highest ordinary pace would have brought
+        self._last = 0.0
+
+    def is_due(self, size: int, now: float) -> bool:
+        """Count a piece of ``size`` bytes that came ``now``; tell whether the next ones should gather."""
+        self._ahead = min(max(0.0, self._ahead - (now - self._last) * _FAST) + size, 2 * _BURST)
+        self._last = now
+        return self._ahead > _BURST and size < _LARGE
+
+    async def pause(self) -> None:
+        """Read nothing for a moment. What has been received stays received; a connection that broke is seen after it."""
+        # The transport and not the protocol, whose parser can be paused only in the middle of an answer.
+        transport = self._protocol.transport
+        if transport is None:
+            return
+        # asyncio's TLS transport on its own would go on to read the socket, for each piece that comes. With a limit of
+        # nothing for what it may hold it leaves that alone, too.
+        limit = getattr(transport, "set_read_buffer_limits", None)
+        transport.pause_reading()
+        if limit is not None:
+            limit(0)
+        try:
+            await asyncio.sleep(_PAUSE)
+        finally:
+            if limit is not None:
+                limit()
+            transport.resume_reading()
