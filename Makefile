@@ -109,8 +109,8 @@ storm: $(STAMP) ## The cache in ten virtual minutes of every fault at once, for 
 	@$(BIN)/python scripts/storm --seeds 1-50
 
 .PHONY: chaos
-chaos: $(STAMP) ## Break real replicas in every way, judge them, write docs/ha-report.md (some 20 minutes)
-	@PYTHON=$(BIN)/python scripts/chaos
+chaos: $(STAMP) $(BENCH_STAMP) ## Break real replicas in every way, judge them, write docs/ha-report.md (some 20 minutes)
+	@PYTHON=$(BIN)/python scripts/chaos --python $(CURDIR)/$(BENCH_VENV)/bin/python
 
 .PHONY: e2e-real
 e2e-real: $(STAMP) ## The operator as processes against a real kube-apiserver (see scripts/e2e-real)

@@ -63,6 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--peer", type=Path, help="program of controller-runtime's side (mode elect)")
     parser.add_argument("--results", type=Path, default=_ROOT / ".run" / "chaos.json", help="%(default)s")
     parser.add_argument("--report", type=Path, default=_ROOT / "docs" / "ha-report.md", help="%(default)s")
+    parser.add_argument(
+        "--python",
+        type=Path,
+        help="targets: the replicas' interpreter, with nothing but the operator's runtime dependencies, as deployed",
+    )
     parser.add_argument("--keep", type=Path, help="keep the embedded run's logs in this new folder")
     return parser
 
@@ -133,7 +138,12 @@ async def _targets(options: argparse.Namespace, results: Results) -> None:
 
     _tell("targets on the embedded server")
     async with open_stage(
-        Project.read(PROJECT), _scale(options), databases=options.databases, rate=options.rate, linked=False
+        Project.read(PROJECT),
+        _scale(options),
+        databases=options.databases,
+        rate=options.rate,
+        linked=False,
+        program=_program(options.python),
     ) as stage:
         results.targets = await measure(
             stage,
@@ -143,6 +153,13 @@ async def _targets(options: argparse.Namespace, results: Results) -> None:
             replicas=options.replicas,
             tell=_tell,
         )
+
+
+def _program(python: Path | None) -> list[str] | None:
+    if python is None:
+        return None
+    path = f"{_ROOT}{os.pathsep}{PROJECT.parent}"
+    return ["/usr/bin/env", f"PYTHONPATH={path}", str(python.absolute()), "-m", "postgres_operator.main"]
 
 
 async def _peer(options: argparse.Namespace, results: Results, kubeconfig: str) -> None:

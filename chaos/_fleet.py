@@ -116,8 +116,9 @@ class Fleet:
         environ: Mapping[str, str],
         clock: Clock,
         linked: bool,
+        program: list[str] | None = None,
     ) -> None:
-        self.program = project.program()
+        self.program = program or project.program()
         self.variables: dict[str, str] = {}
         self.wanted = 0
         self.members: list[Member] = []

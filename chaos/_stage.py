@@ -177,9 +177,13 @@ async def open_stage(
     databases: int = 20,
     rate: float = 100.0,
     linked: bool = True,
+    program: list[str] | None = None,
     keep: Path | None = None,
 ) -> AsyncGenerator[Stage]:
-    """Start everything, and stop it at the end. ``server(folder)``: another one than the embedded; ``keep``: a folder for logs."""
+    """Start everything, and stop it at the end. ``server(folder)``: another one than the embedded; ``keep``: a folder for logs.
+
+    ``program``: of the replicas, else the project's.
+    """
     clock = SystemClock()
     with tempfile.TemporaryDirectory(prefix="pyoperator-chaos-") as temporary:
         folder = keep if keep is not None else Path(temporary)
@@ -190,7 +194,7 @@ async def open_stage(
             transport = AiohttpTransport(Configuration.load(kubeconfig=api.kubeconfig, environ={}), clock=clock)
             try:
                 client = Client(transport, field_manager="chaos", clock=clock, random=Randomness())
-                async with _populated(api, client, project, scale, folder, databases, rate, linked) as stage:
+                async with _populated(api, client, project, scale, folder, databases, rate, linked, program) as stage:
                     yield stage
             finally:
                 await transport.aclose()
@@ -208,6 +212,7 @@ async def _populated(
     databases: int,
     rate: float,
     linked: bool,
+    program: list[str] | None,
 ) -> AsyncGenerator[Stage]:
     namespace = f"chaos-{secrets.token_hex(3)}"
     for name in (ACCOUNTS, namespace):
@@ -227,6 +232,7 @@ async def _populated(
         environ=os.environ,
         clock=client.clock,
         linked=linked,
+        program=program,
     )
     load = Load(client, namespace, databases, rate, client.clock.wall)
     stage = Stage(api, client, project, scale, fleet, load, namespace)

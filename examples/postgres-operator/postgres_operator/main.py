@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -153,7 +152,7 @@ def _cluster_of(child: Entry) -> Iterable[Request]:
 @click.option(
     "--log-format", type=click.Choice(["auto", "console", "json"]), default="auto", help="auto: console on a terminal."
 )
-@click.version_option(version("postgres-operator"), prog_name="postgres-operator")
+@click.version_option(package_name="postgres-operator", prog_name="postgres-operator")
 @click.pass_context
 def main(ctx: click.Context, /, *, log_level: str, log_format: Any, **options: Any) -> None:
     """Run highly available PostgreSQL databases, described by Postgres objects.
