@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pyoperator.objects import Scheme
 
 
-_READY = 2
-"""Connections that a standby keeps open for its first writes."""
 _READY_EVERY = 15.0
 """Seconds; a transport closes connections that were idle for longer."""
 
@@ -54,20 +52,15 @@ class Connections:
         )
 
     async def keep_ready(self) -> None:
-        """Keep what the first writes of a leader need: open connections, credentials that are valid.
+        """Keep what the first write of a leader needs: an open connection, credentials that are valid.
 
         A standby writes nothing. Without this everybody who waits for its first write would wait for TCP, TLS and
         perhaps a credential plugin, in the moment in which all is busy. Until cancelled; nothing for in-process ones.
         """
         while not self.in_process:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(_READY):
-                    group.create_task(self._use(self.fenced))
+            with suppress(TransportError):  # a standby has nothing to say: its informers tell that the server is away
+                await self.fenced.request("GET", "/version", timeout=_READY_EVERY)
             await asyncio.sleep(_READY_EVERY)
-
-    async def _use(self, transport: Transport) -> None:
-        with suppress(TransportError):  # a standby has nothing to say: its informers tell that the server is away
-            await transport.request("GET", "/version", timeout=_READY_EVERY)
 
     def all(self) -> list[Transport]:
         return [self.fenced] if self.fenced is self.open else [self.fenced, self.open]
