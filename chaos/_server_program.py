@@ -8,6 +8,7 @@ were cut does. Requests of the harness itself (its token is no JWT) are spared.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -99,6 +100,7 @@ async def serve(folder: Path, port: int) -> None:
         audit_log=folder / "audit.log",
         middleware=face.wrap,
     )
+    gc.freeze()  # as ``pyoperator apiserver`` does
     async with server:
 
         async def control(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -75,6 +76,9 @@ async def _serve(server: object) -> None:
     # Before anything is started: a signal during the start is a graceful stop, too.
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    # What has been loaded by now lives as long as the process: without it a full collection takes half the time, in
+    # which nobody is served.
+    gc.freeze()
     async with server:
         click.echo(f"kubeconfig: {server.kubeconfig}")
         sys.stdout.flush()

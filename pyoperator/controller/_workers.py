@@ -53,7 +53,6 @@ class Workers:
         self._tasks: list[asyncio.Task[None]] = []
         self._idle: dict[asyncio.Task[None], None] = {}  # those that wait for a key: cancelling them loses nothing
         self._executor: ThreadPoolExecutor | None = None
-        self._turns = Turns()
 
     def begin(self) -> None:
         """Get ready for a run of the calling task, which ``run`` then belongs to."""
@@ -62,6 +61,7 @@ class Workers:
         self._runner = task
         self._cancellations_before = task.cancelling()
         self.draining = self._aborting = False
+        self._turns = Turns(asyncio.get_running_loop())
 
     async def run(self) -> None:
         """Work; returns when drained. Raises what is to end the controller."""
@@ -117,10 +117,9 @@ class Workers:
         assert task is not None  # noqa: S101 - a coroutine always runs in a task
         queue = self._queue
         turns = self._turns
-        now = asyncio.get_running_loop().time
         try:
             while not self._ending():
-                if len(queue) and turns.used_up(now()):
+                if len(queue) and turns.used_up():
                     await self._give_turn(task)
                     continue
                 self._idle[task] = None
@@ -156,7 +155,7 @@ class Workers:
 
     async def _give_turn(self, task: asyncio.Task[None]) -> None:
         try:
-            await self._turns.next()
+            await asyncio.sleep(0)
         except asyncio.CancelledError:
             if self._ending():
                 raise

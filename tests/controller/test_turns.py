@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from pyoperator.clock import VirtualTimeLoop
 from pyoperator.controller import Controller, ControllerOptions, EnqueueForObject, InformerSource, Request, Watch
 from pyoperator.controller._turns import Turns
 from tests.controller.support import FakeInformer, Running, settle
@@ -14,31 +15,44 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
+class SlowLoop(VirtualTimeLoop):
+    """Time passes while somebody works."""
+
+    passed = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.passed
+
+
 def test_a_turn_is_used_up_after_a_millisecond_or_32_keys() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        turns = Turns()
-        await asyncio.sleep(10)
-        assert turns.used_up(loop.time())  # nobody knows when this turn began
-        await turns.next()
-        began = loop.time()
-        assert [turns.used_up(began) for _ in range(33)] == [False] * 32 + [True]
-        await turns.next()
-        assert not turns.used_up(began + 0.0009)
-        assert turns.used_up(began + 0.0011)
+        assert isinstance(loop, SlowLoop)
+        turns = Turns(loop)
+        loop.passed += 10  # before the first key: nobody has used this turn
+        assert [turns.used_up() for _ in range(33)] == [False] * 32 + [True]
+        await asyncio.sleep(0)
+        assert not turns.used_up()
+        loop.passed += 0.0009
+        assert not turns.used_up()
+        loop.passed += 0.0002
+        assert turns.used_up()
+        await asyncio.sleep(0)
+        assert not turns.used_up()
 
-    run_virtual(main)
+    with asyncio.Runner(loop_factory=SlowLoop) as runner:
+        runner.run(main())
 
 
-def test_who_waits_longer_for_a_turn_does_not_begin_it_anew() -> None:
+def test_workers_share_a_turn() -> None:
     async def main() -> None:
-        turns = Turns()
+        turns = Turns(asyncio.get_running_loop())
         begun: list[str] = []
 
         async def worker(name: str) -> None:
             while len(begun) < 70:
-                if turns.used_up(0.0):
-                    await turns.next()
+                if turns.used_up():
+                    await asyncio.sleep(0)
                 else:
                     begun.append(name)
 

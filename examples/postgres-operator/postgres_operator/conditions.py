@@ -46,7 +46,7 @@ class Observation:
 def status_of(postgres: Postgres, seen: Observation, *, now: float) -> PostgresStatus:
     """Return the status to be written; equal to the present one when nothing has changed. ``now``: Unix seconds."""
     old = postgres.status or PostgresStatus()
-    status = old.model_copy(deep=True)
+    status = old.model_copy()
     wanted, generation = postgres.spec.instances, postgres.metadata.generation
     existing, ready, settled = _counts(seen.stateful_set, wanted)
     status.observed_generation = generation
@@ -55,7 +55,7 @@ def status_of(postgres: Postgres, seen: Observation, *, now: float) -> PostgresS
     status.version = seen.version or postgres.spec.version
     status.endpoint = f"{names.read_write(postgres.metadata.name)}.{postgres.metadata.namespace}.svc:{names.PORT}"
     status.selector = ",".join(f"{key}={value}" for key, value in names.selector(postgres.metadata.name).items())
-    conditions = list(status.conditions)
+    conditions = [condition.model_copy() for condition in old.conditions]
 
     def put(type_: str, value: bool, reason: str, message: str) -> None:
         state = "True" if value else "False"

@@ -92,7 +92,7 @@ async def ensure(client: Client, owner: LiveOwner, desired: Unstructured, *, fix
     except NotFound:
         await owner.confirm()
         return Ensured(await client.create(desired), "created")
-    if metadata_of(live).deletion_timestamp:
+    if live.metadata.get("deletionTimestamp"):
         return Ensured(live, "terminating")
     check_ownership(owner.cached, live)
     wanted = _wanted(live, desired, intent, fixed)
@@ -117,8 +117,9 @@ def check_ownership(owner: Postgres, live: Unstructured) -> None:
 
 
 def _wanted(live: Unstructured, desired: Unstructured, intent: str, fixed: Sequence[str]) -> Unstructured:
-    same_intent = (metadata_of(live).annotations or {}).get(names.INTENT_ANNOTATION) == intent
-    wanted = Unstructured(msgspec.json.decode(msgspec.json.encode(live)))
+    same_intent = (live.metadata.get("annotations") or {}).get(names.INTENT_ANNOTATION) == intent
+    # Whatever differs is put in place of what is there; nothing of ``live`` is changed itself.
+    wanted = Unstructured({**live, "metadata": dict(live.metadata)})
     for section, value in desired.items():
         if section in {"apiVersion", "kind", "metadata"}:
             continue
@@ -129,15 +130,16 @@ def _wanted(live: Unstructured, desired: Unstructured, intent: str, fixed: Seque
             # The intent has changed: fields that it no longer names must go, so the section is replaced.
             kept = {key: current[key] for key in (*_ALLOCATED, *fixed) if key in current}
             wanted[section] = {**value, **kept} if section == "spec" else value
-    for field in fixed:
-        if field in live.get("spec", {}):
-            wanted["spec"][field] = live["spec"][field]
+    kept = {field: live["spec"][field] for field in fixed if field in live.get("spec", {})}
+    if kept:
+        wanted["spec"] = {**wanted["spec"], **kept}
     for field in ("labels", "annotations"):
         merged = {**(live.metadata.get(field) or {}), **(desired.metadata.get(field) or {})}
         if merged != (live.metadata.get(field) or {}):
             wanted.metadata[field] = merged
-    if names.RETAINED_LABEL in (wanted.metadata.get("labels") or {}):
-        del wanted.metadata["labels"][names.RETAINED_LABEL]
+    labels = wanted.metadata.get("labels") or {}
+    if names.RETAINED_LABEL in labels:
+        wanted.metadata["labels"] = {name: value for name, value in labels.items() if name != names.RETAINED_LABEL}
     ours = desired.metadata["ownerReferences"][0]
     if ours not in (live.metadata.get("ownerReferences") or []):
         others = [entry for entry in live.metadata.get("ownerReferences") or [] if entry.get("uid") != ours["uid"]]
@@ -150,12 +152,16 @@ def _wanted(live: Unstructured, desired: Unstructured, intent: str, fixed: Seque
 def overlay(live: Any, desired: Any, key: str = "") -> Any:
     """Lay ``desired`` over ``live``: fields that only the server filled in stay, lists have exactly the desired items.
 
-    Returns something equal to ``live`` exactly when ``live`` already has everything that is desired.
+    Returns ``live`` itself where it already has everything that is desired, and changes nothing of it.
     """
+    if desired == live:
+        return live
     if isinstance(desired, dict) and isinstance(live, dict) and not (key in _WHOLE and _is_flat(desired)):
-        return {**live, **{name: overlay(live.get(name), value, name) for name, value in desired.items()}}
+        laid = {name: overlay(live.get(name), value, name) for name, value in desired.items()}
+        return {**live, **laid} if any(value is not live.get(name) for name, value in laid.items()) else live
     if isinstance(desired, list) and isinstance(live, list) and len(desired) == len(live):
-        return [overlay(current, value, key) for current, value in zip(live, desired, strict=True)]
+        items = [overlay(current, value, key) for current, value in zip(live, desired, strict=True)]
+        return items if any(new is not old for new, old in zip(items, live, strict=True)) else live
     if key in _AMOUNTS and isinstance(live, str | int) and Quantity(live) == Quantity(desired):
         return live  # the server writes amounts in its own form: 1000m comes back as 1
     return desired
