@@ -9,10 +9,7 @@ keeps what comes meanwhile. A stream at an ordinary pace is never held up.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from aiohttp.client_proto import ResponseHandler
+from typing import Protocol
 
 _FAST = 4 * 2**20
 """Bytes a second from which on a stream is fast: more than a thousand objects of some kilobytes."""
@@ -23,12 +20,19 @@ _LARGE = 2**17
 _PAUSE = 0.004
 
 
+class Connected(Protocol):
+    """What has a transport until its connection breaks, as asyncio's protocols have it."""
+
+    @property
+    def transport(self) -> asyncio.ReadTransport | None: ...
+
+
 class Gathering:
     """Watch the pace of one stream, and hold up its connection while small pieces come too fast."""
 
     __slots__ = ("_ahead", "_last", "_protocol")
 
-    def __init__(self, protocol: ResponseHandler) -> None:
+    def __init__(self, protocol: Connected) -> None:
         self._protocol = protocol
         self._ahead = 0.0  # bytes that came beyond what a stream of the highest ordinary pace would have brought
         self._last = 0.0

@@ -27,6 +27,8 @@ class Workers:
     the task it runs in hits its own reconcile and nothing more.
     """
 
+    _turns: Turns  # of the loop that the run belongs to
+
     def __init__(
         self,
         name: str,

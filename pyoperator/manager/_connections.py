@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _READY_EVERY = 15.0
-"""Seconds; a transport closes connections that were idle for longer."""
+"""Seconds; less than the 20 after which a transport closes an idle connection."""
 
 
 class Connections:

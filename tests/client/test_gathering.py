@@ -25,10 +25,11 @@ EVENT = b'{"type":"ADDED","object":{"spec":"' + 4000 * b"x" + b'"}}\n'
 AN_EVENT = b"%x\r\n%b\r\n" % (len(EVENT), EVENT)
 
 
-class FakeTransport:
+class FakeTransport(asyncio.ReadTransport):
     """Notes what it is told."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.calls: list[str] = []
 
     def pause_reading(self) -> None:
@@ -49,7 +50,7 @@ class FakeProtocol:
 
 
 def paced(size: int, every: float, count: int) -> list[bool]:
-    gathering = Gathering(FakeProtocol())  # type: ignore[arg-type]
+    gathering = Gathering(FakeProtocol())
     return [gathering.is_due(size, 100.0 + number * every) for number in range(count)]
 
 
@@ -69,7 +70,7 @@ def test_large_pieces_need_no_gathering() -> None:
 
 
 def test_a_stream_that_has_calmed_down_is_not_held_up_any_more() -> None:
-    gathering = Gathering(FakeProtocol())  # type: ignore[arg-type]
+    gathering = Gathering(FakeProtocol())
     assert any(gathering.is_due(8000, number * 0.0001) for number in range(1000))
     assert not gathering.is_due(8000, 0.2)
 
@@ -79,7 +80,7 @@ def test_a_pause_ends_even_if_the_reader_is_cancelled(tls: bool) -> None:
     async def main() -> None:
         transport = FakeTLSTransport() if tls else FakeTransport()
         protocol = FakeProtocol(transport)
-        gathering = Gathering(protocol)  # type: ignore[arg-type]
+        gathering = Gathering(protocol)
         await gathering.pause()
         assert asyncio.get_running_loop().time() == 0.004
         expected = ["pause", "limit 0", "limit None", "resume"] if tls else ["pause", "resume"]

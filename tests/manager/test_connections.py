@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -17,8 +17,6 @@ from tests.manager.support import InProcessLeaseTransport, LeaseServer, LeaseTra
 from tests.support import run_virtual
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from pyoperator.client import Gate, Response
 
 
@@ -29,19 +27,10 @@ class Asked(LeaseTransport):
         super().__init__(server, gate)
         self.asked = asked
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Sequence[tuple[str, str]] = (),
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float = 30.0,
-    ) -> Response:
+    async def request(self, method: str, path: str, **options: Any) -> Response:
         self.asked.append((self._gate, f"{method} {path}", asyncio.get_running_loop().time()))
         await asyncio.sleep(1)
-        return await super().request(method, path, query=query, body=body, headers=headers, timeout=timeout)
+        return await super().request(method, path, **options)
 
 
 @pytest.mark.parametrize("reachable", [True, False])
