@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pyoperator.client._exchange import ConnectionPool, Exchange
 from pyoperator.client._gate import OpenGate, is_mutating
 from pyoperator.client._loose_frames import drop_locals
 from pyoperator.client._request_head import RequestHeads
+from pyoperator.client._silence import Silence, Silent
 from pyoperator.client._tls import TLSContexts
 from pyoperator.client._transport import Response
 from pyoperator.client._transport_statistics import StatisticsRecorder, TransportStatistics
@@ -347,17 +347,21 @@ class _Stream:
         """Yield what has arrived, in pieces as large as they come."""
         payload = self.exchange.payload
         gathering = self.exchange.gathering()
-        now = asyncio.get_running_loop().time
-        while True:
-            try:
-                async with asyncio.timeout(self.idle_timeout) if self.idle_timeout else contextlib.nullcontext():
-                    chunk = await payload.readany()
-            except TimeoutError as error:
-                raise TransportError(f"{self.what}: nothing came for {self.idle_timeout:g} s") from error
-            except (aiohttp.ClientError, OSError) as error:
-                raise TransportError(f"{self.what}: the stream broke: {type(error).__name__}: {error}") from error
-            if not chunk:
-                return
-            yield chunk
-            if gathering.is_due(len(chunk), now()):
-                await gathering.pause()
+        loop = asyncio.get_running_loop()
+        silence = Silence(payload, self.idle_timeout, loop)
+        try:
+            while True:
+                silence.begin(loop.time())
+                chunk = await payload.readany()
+                silence.end()
+                if not chunk:
+                    return
+                yield chunk
+                if gathering.is_due(len(chunk), loop.time()):
+                    await gathering.pause()
+        except Silent as error:
+            raise TransportError(f"{self.what}: nothing came for {self.idle_timeout:g} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise TransportError(f"{self.what}: the stream broke: {type(error).__name__}: {error}") from error
+        finally:
+            silence.close()
