@@ -6,14 +6,19 @@ import asyncio
 
 from postgres_operator import names
 from postgres_operator.api import Postgres
+from pyoperator.client import MergePatch
 from pyoperator.testing import LOCAL_NETWORK, Faults, Replica, Simulation, run_simulation
 from tests.simulation import postgres
 
 
 async def hide_volumes(simulation: Simulation, leader: Replica) -> None:
-    """Let the replica's watch of claims be one that is open and brings nothing."""
+    await hide(simulation, leader, "persistentvolumeclaims")
+
+
+async def hide(simulation: Simulation, leader: Replica, resource: str) -> None:
+    """Let the replica's watch of a resource be one that is open and brings nothing."""
     leader.faults = Faults(silent=1.0)
-    simulation.server.store.close_watchers("persistentvolumeclaims")
+    simulation.server.store.close_watchers(resource)
     await asyncio.sleep(5)
     leader.faults = LOCAL_NETWORK
 
@@ -46,6 +51,25 @@ def test_passwords_are_not_made_for_volumes_that_the_cache_does_not_know() -> No
         assert [condition.reason for condition in status.conditions if condition.type == "Degraded"] == [
             "CredentialsLost"
         ]
+
+    run_simulation(scenario, postgres.build, replicas=1, simulate_workloads=True)
+
+
+def test_a_child_that_changed_unseen_is_brought_to_what_is_wanted() -> None:
+    async def scenario(simulation: Simulation) -> None:
+        await postgres.install(simulation)
+        leader = await simulation.start()
+        await simulation.client.create(postgres.postgres("orders"))
+        await asyncio.sleep(20)
+        await hide(simulation, leader, "configmaps")
+        config = postgres.key("orders-config")
+        await simulation.client.patch(names.CONFIG_MAP, config, MergePatch({"data": {"spoiled": "yes"}}))
+        wish = MergePatch({"spec": {"parameters": {"work_mem": "8MB"}}})
+        await simulation.client.patch(Postgres, postgres.key("orders"), wish)
+        await asyncio.sleep(5)
+        data = (await simulation.client.get(names.CONFIG_MAP, config))["data"]
+        assert "spoiled" not in data
+        assert "work_mem" in data["postgresql.conf"]
 
     run_simulation(scenario, postgres.build, replicas=1, simulate_workloads=True)
 

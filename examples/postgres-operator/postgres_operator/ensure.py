@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from postgres_operator import names
-from pyoperator.client import NotFound
+from pyoperator.client import Conflict, NotFound
 from pyoperator.objects import (
     AlreadyOwnedError,
     Quantity,
@@ -48,7 +48,7 @@ class LiveOwner:
 
     def __init__(self, cached: Postgres, reader: Client) -> None:
         self.cached = cached
-        self._reader = reader
+        self.reader = reader
         self._confirmed = False
 
     async def confirm(self) -> None:
@@ -61,7 +61,7 @@ class LiveOwner:
         if self._confirmed:
             return
         try:
-            live = await self._reader.get(type(self.cached), self.cached.key)
+            live = await self.reader.get(type(self.cached), self.cached.key)
         except NotFound:
             live = None
         if live is None or live.metadata.uid != self.cached.metadata.uid or live.metadata.deletion_timestamp:
@@ -81,14 +81,25 @@ async def ensure(client: Client, owner: LiveOwner, desired: Unstructured, *, fix
     """Bring one child to what is wanted.
 
     The client reads from the cache, and asks the server about a child that the cache does not know (somebody may have
-    taken away the label that the cache selects by). ``fixed`` names fields of ``spec`` that can't be changed after
-    creation and are taken over as they are. Raises NameTakenError, OwnerGoneError.
+    taken away the label that the cache selects by). If the child has changed since the cache heard of it, what the
+    server has now decides, once; to wait for the cache would leave a child that changes all the time as it is. ``fixed``
+    names fields of ``spec`` that can't be changed after creation and are taken over as they are. Raises NameTakenError,
+    OwnerGoneError, Conflict.
     """
     set_controller_reference(owner.cached, desired)
     intent = intent_checksum(desired, fixed)
     desired.metadata.setdefault("annotations", {})[names.INTENT_ANNOTATION] = intent
     try:
-        live = await client.get(desired.gvk, desired.key)
+        return await _bring(client, client, owner, desired, intent, fixed)
+    except Conflict:
+        return await _bring(client, owner.reader, owner, desired, intent, fixed)
+
+
+async def _bring(
+    client: Client, reader: Client, owner: LiveOwner, desired: Unstructured, intent: str, fixed: Sequence[str]
+) -> Ensured:
+    try:
+        live = await reader.get(desired.gvk, desired.key)
     except NotFound:
         await owner.confirm()
         return Ensured(await client.create(desired), "created")
