@@ -60,7 +60,7 @@ class Representation:
 
     @property
     def key(self) -> object:
-        kind = self._kind.gvk
+        kind = self._kind  # itself: a CRD that changes makes another
         if self._wanted.shape == "Table":
             return (kind, "Table", self._include, self._wanted.media_type, self._wanted.shape_version)
         return (kind, self._wanted.shape, self._wanted.media_type, self._wanted.shape_version)

@@ -8,6 +8,7 @@ import pytest
 
 from pyoperator.apiserver import APIRequest
 from pyoperator.apiserver._representation import Representation
+from pyoperator.apiserver.storage import Selection
 from tests.apiserver.requests import ADMIN, CONFIG_MAPS, Asker, config_map
 from tests.support import run_virtual
 
@@ -406,6 +407,42 @@ def test_a_slow_reader_is_dropped_and_nobody_else() -> None:
     assert len(collect(slow)) == 10
 
 
+def test_watchers_of_one_selection_share_its_evaluation_and_those_of_others_the_rendering(
+    ask: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a change costs must not grow with the number of watches more than it must."""
+    evaluated: list[str] = []
+    matches = Selection.matches
+
+    def counted(selection: Selection, stored: StoredObject) -> bool:
+        evaluated.append(str(selection.labels))
+        return matches(selection, stored)
+
+    rendered: list[str] = []
+    event = Representation.event
+
+    def noted(view: Representation, type_: str, stored: StoredObject, *, first: bool = False) -> bytes:
+        rendered.append(type_)
+        return event(view, type_, stored, first=first)
+
+    now = str(ask.server.store.revision)
+    wanted = [watch(ask, resourceVersion=now, labelSelector="tier=web") for _ in range(5)]
+    every = watch(ask, resourceVersion=now)
+    others = watch(ask, resourceVersion=now, labelSelector="tier=db")
+    ask("POST", CONFIG_MAPS, config_map(labels={"tier": "web"}), status=201)
+    monkeypatch.setattr(Selection, "matches", counted)
+    monkeypatch.setattr(Representation, "event", noted)
+    ask("PUT", f"{CONFIG_MAPS}/a", config_map(labels={"tier": "web"}) | {"data": {"b": "c"}}, status=200)
+    assert len(evaluated) == len(set(evaluated)) * 2 == 6  # before and after, for three selections
+    assert rendered == ["MODIFIED"]
+    for subscription in (*wanted, every, others):
+        subscription.close()
+    assert {str(summary(collect(subscription))) for subscription in (*wanted, every)} == {
+        "[('ADDED', 'a'), ('MODIFIED', 'a')]"
+    }
+    assert collect(others) == []
+
+
 def test_watchers_share_one_rendering_and_the_log_keeps_none(ask: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
     rendered: list[str] = []
 
@@ -418,7 +455,7 @@ def test_watchers_share_one_rendering_and_the_log_keeps_none(ask: Asker, monkeyp
     ask("POST", CONFIG_MAPS, config_map(), status=201)  # the first line of each is its own: it may be a special one
     ask("DELETE", f"{CONFIG_MAPS}/a", status=200)
     assert rendered == ["ADDED"] * 3 + ["DELETED"]
-    assert not any(change.encoded for change in ask.server.store.changes_after(ask.server.store.compacted))
+    assert not any(change.lines for change in ask.server.store.changes_after(ask.server.store.compacted))
     for subscription in subscriptions:
         subscription.close()
 

@@ -17,7 +17,8 @@ from pyoperator.apiserver.storage._selectors import (
 from pyoperator.apiserver.storage._sqlite import DirectoryInUse, DirectoryUnusable, SQLitePersistence
 from pyoperator.apiserver.storage._store import Compacted, Persistence, Store
 from pyoperator.apiserver.storage._stored_object import StoredObject
-from pyoperator.apiserver.storage._subscription import Encoder, WatchSubscription
+from pyoperator.apiserver.storage._subscription import WatchSubscription
+from pyoperator.apiserver.storage._view import Encoder
 
 __all__ = [
     "Change",

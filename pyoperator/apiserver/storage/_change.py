@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 class Change:
     """One committed change. ``new`` of a deletion is the last state, stamped with the deletion's revision."""
 
-    __slots__ = ("_left", "encoded", "new", "old", "revision", "type")
+    __slots__ = ("_left", "lines", "new", "old", "revision", "type")
 
     def __init__(self, type_: str, revision: int, old: StoredObject | None, new: StoredObject) -> None:
         self.type = type_
         self.revision = revision
         self.old = old
         self.new = new
-        # Event lines by (encoder, event type), made once for all watchers, while the change is being told to them.
-        self.encoded: dict[tuple[object, str], bytes] = {}
+        # Event lines, made once for all watchers while the change is being told to them; see View.
+        self.lines: dict[object, bytes | None] = {}
         self._left: StoredObject | None = None
 
     @property

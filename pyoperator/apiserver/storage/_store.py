@@ -9,6 +9,7 @@ import msgspec
 
 from pyoperator.apiserver.storage._change import Change
 from pyoperator.apiserver.storage._stored_object import StoredObject, storage_key
+from pyoperator.apiserver.storage._view import Views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -87,6 +88,7 @@ class Store:
         self._collections: dict[str, _Collection] = {}
         self._log: list[Change] = []
         self._subscribers: dict[object, Callable[[Change], None]] = {}
+        self.views = Views()
         self.revision = 1
         # Changes up to and including this revision are forgotten.
         self.compacted = 1
@@ -212,7 +214,7 @@ class Store:
         for watcher in tuple(collection.watchers):
             watcher.offer(change)
         # Whoever watches has its lines; kept with the change they would double what the log takes.
-        change.encoded.clear()
+        change.lines.clear()
         for callback in tuple(self._subscribers.values()):
             callback(change)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pyoperator.apiserver.storage._arrival import PATIENCE
 
@@ -15,29 +15,12 @@ if TYPE_CHECKING:
     from pyoperator.apiserver.storage._selection import Selection
     from pyoperator.apiserver.storage._store import Store
     from pyoperator.apiserver.storage._stored_object import StoredObject
+    from pyoperator.apiserver.storage._view import Encoder
 
 # Initial events are rendered in pieces of this many objects, so that a large start never holds up the loop.
 _INITIAL_PIECE = 250
 # Seconds before the end of a watch with a timeout at which its last bookmark is sent, as in the real server.
 _FAREWELL = 2.0
-
-
-class Encoder(Protocol):
-    """Render objects for one representation (version, Table, partial metadata). Equal keys share their renderings.
-
-    ``first`` is true for the first event of a stream, which may say more than the others (a Table's columns).
-    """
-
-    @property
-    def key(self) -> object: ...
-
-    def event(self, type_: str, stored: StoredObject, *, first: bool = False) -> bytes:
-        """Return the whole event line, with its newline."""
-        ...
-
-    def bookmark(self, revision: int, *, initial_events_end: bool = False, first: bool = False) -> bytes: ...
-
-    def error(self, status: bytes) -> bytes: ...
 
 
 class WatchSubscription:
@@ -64,6 +47,7 @@ class WatchSubscription:
         self._resource = resource
         self._selection = selection
         self._encoder = encoder
+        self._view = store.views.get(selection, encoder)
         self._timeout = timeout
         self._bookmark_interval = bookmark_interval
         self._limit = limit
@@ -74,6 +58,7 @@ class WatchSubscription:
         self._first = True
         self._buffer: deque[bytes] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._on_close: list[Callable[[], None]] = []
         self._ignore_up_to = 0
         self.closed = False
@@ -87,7 +72,7 @@ class WatchSubscription:
         for change in replay:
             if change.new.resource == self._resource:
                 self.offer(change, bounded=False)
-                change.encoded.clear()
+                change.lines.clear()
         self._store.add_watcher(self._resource, self)
         return self
 
@@ -127,25 +112,16 @@ class WatchSubscription:
     def offer(self, change: Change, *, bounded: bool = True) -> None:
         if self.closed or self._awaited is not None or change.revision <= self._ignore_up_to:
             return
-        event = change.for_selection(self._selection)
-        if event is None:
+        line = self._view.first_line(change) if self._first else self._view.line(change)
+        if line is None:
             return
+        self._first = False
         if bounded and len(self._buffer) >= self._limit:
             self.dropped = True
             self.close()
             return
-        self._buffer.append(self._line(change, *event))
+        self._buffer.append(line)
         self._wake()
-
-    def _line(self, change: Change, type_: str, stored: StoredObject) -> bytes:
-        if self._first:
-            self._first = False
-            return self._encoder.event(type_, stored, first=True)
-        memo = (self._encoder.key, type_)
-        line = change.encoded.get(memo)
-        if line is None:
-            line = change.encoded[memo] = self._encoder.event(type_, stored)
-        return line
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -193,6 +169,8 @@ class WatchSubscription:
                     continue
                 await self._wait(loop, min(deadline, bookmark_at))
         finally:
+            if self._timer is not None:
+                self._timer.cancel()
             self.close()
 
     def _bookmark(self) -> bytes:
@@ -230,13 +208,22 @@ class WatchSubscription:
             yield self._encoder.bookmark(self._initial_end, initial_events_end=True, first=not initial)
 
     async def _wait(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
+        """Wait to be woken, or until then; perhaps not as long, so look again."""
+        # The timer of an earlier wait is left to itself: to set one for each event costs more than to wake once in vain.
+        timer = self._timer
+        if timer is None or timer.when() > until:
+            if timer is not None:
+                timer.cancel()
+            self._timer = loop.call_at(until, self._on_time)
         waiter = self._waiter = loop.create_future()
-        handle = loop.call_at(until, self._wake)
         try:
             await waiter
         finally:
-            handle.cancel()
             self._waiter = None
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self._wake()
 
     def __repr__(self) -> str:
         state = "dropped" if self.dropped else "closed" if self.closed else "open"
