@@ -282,6 +282,13 @@ class Fleet:
         return f"<Fleet of {self.wanted}, {len(self.running)} running, {len(self.members)} started>"
 
 
+async def cached_bytes(address: str) -> float:
+    """Return how many bytes of JSON a replica's cache holds, by its metrics."""
+    async with aiohttp.ClientSession() as session, session.get(f"http://{address}/metrics") as response:
+        lines = (await response.text()).splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("pyoperator_cache_bytes{"))
+
+
 async def _ask(session: aiohttp.ClientSession, address: str, path: str) -> str:
     try:
         async with session.get(f"http://{address}{path}") as response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -114,9 +115,15 @@ class Targets(msgspec.Struct):
     probes: int = 0
     failed_probes: list[str] = []
     standby_mib: list[float] = []
+    standby_cache_mib: list[float] = []
     standby_cpu: list[float] = []
     foreign: int = 0
     seconds: float = 0.0
+
+    @property
+    def standby_own_mib(self) -> list[float]:
+        """What a standby takes beyond the JSON that it caches."""
+        return [mib - cached for mib, cached in zip_longest(self.standby_mib, self.standby_cache_mib, fillvalue=0.0)]
 
 
 class Peer(msgspec.Struct):

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from benchmarks._measurement import cpu_seconds, memory_megabytes
+from chaos._fleet import cached_bytes
 from chaos._result import Targets
 from chaos._stage import alongside
 
@@ -35,7 +36,9 @@ async def measure(
     await stage.well(_START_WITHIN)
     await stage.settle()
     await _standbys(stage, targets)
-    tell(f"standbys: {targets.standby_mib} MiB, {targets.standby_cpu} % of a core at rest")
+    tell(
+        f"standbys: {targets.standby_mib} MiB, of it cached {targets.standby_cache_mib}, {targets.standby_cpu} % of a core at rest"
+    )
     stage.load.paused = False
     windows: list[tuple[float, float]] = []
 
@@ -119,6 +122,7 @@ async def _standbys(stage: Stage, targets: Targets) -> None:
     passed = stage.now - start
     stage.fleet.probe_every = often
     targets.standby_mib = [round(memory_megabytes("VmRSS", member.process.pid), 1) for member in standbys]
+    targets.standby_cache_mib = [round(await cached_bytes(member.ports[0].address) / 2**20, 2) for member in standbys]
     targets.standby_cpu = [
         round(100 * (cpu_seconds(member.process.pid) - spent) / passed, 2)
         for member, spent in zip(standbys, before, strict=True)
