@@ -75,6 +75,34 @@ def test_a_stream_that_has_calmed_down_is_not_held_up_any_more() -> None:
     assert not gathering.is_due(8000, 0.2)
 
 
+@pytest.mark.parametrize(
+    ("megabytes_a_second", "pauses"),
+    [
+        (6, {16}),  # 96 KB in 16 ms
+        (12, {8}),  # the same in 8
+        (24, {4}),
+        (3, {0}),  # not fast
+    ],
+)
+def test_a_pause_is_as_long_as_enough_takes_to_come(megabytes_a_second: int, pauses: set[int]) -> None:
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        gathering = Gathering(FakeProtocol(FakeTransport()))
+        lasted = []
+        received = 0
+        for _ in range(2000):
+            size = max(4096, round(loop.time() * megabytes_a_second * 1e6) - received)
+            received += size
+            began = loop.time()
+            if gathering.is_due(size, began):
+                await gathering.pause()
+            lasted.append(round(1000 * (loop.time() - began)))
+            await asyncio.sleep(max(0.0, received / megabytes_a_second / 1e6 - loop.time()))
+        return lasted
+
+    assert set(run_virtual(main)[-100:]) == pauses
+
+
 @pytest.mark.parametrize("tls", [True, False])
 def test_a_pause_ends_even_if_the_reader_is_cancelled(tls: bool) -> None:
     async def main() -> None:
@@ -82,7 +110,7 @@ def test_a_pause_ends_even_if_the_reader_is_cancelled(tls: bool) -> None:
         protocol = FakeProtocol(transport)
         gathering = Gathering(protocol)
         await gathering.pause()
-        assert asyncio.get_running_loop().time() == 0.004
+        assert asyncio.get_running_loop().time() == 0.002
         expected = ["pause", "limit 0", "limit None", "resume"] if tls else ["pause", "resume"]
         assert transport.calls == expected
         pausing = asyncio.create_task(gathering.pause())
