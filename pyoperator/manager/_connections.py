@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
+
+import structlog
 
 from pyoperator.client import Client, OpenGate, TransportError
 
@@ -58,8 +59,12 @@ class Connections:
         perhaps a credential plugin, in the moment in which all is busy. Until cancelled; nothing for in-process ones.
         """
         while not self.in_process:
-            with suppress(TransportError):  # a standby has nothing to say: its informers tell that the server is away
+            try:
                 await self.fenced.request("GET", "/version", timeout=_READY_EVERY)
+            except TransportError:
+                pass  # a standby has nothing to say: its informers tell that the server is away
+            except Exception:  # a fault of a foreign source of credentials: a standby stays one, and goes on trying
+                structlog.get_logger("pyoperator.manager").exception("cannot keep the first write's connection ready")
             await asyncio.sleep(_READY_EVERY)
 
     def all(self) -> list[Transport]:

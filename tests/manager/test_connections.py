@@ -57,6 +57,30 @@ def test_a_standby_keeps_a_connection_ready_for_its_first_write(reachable: bool)
     run_virtual(main)
 
 
+def test_a_fault_of_the_credentials_is_told_and_does_not_end_it() -> None:
+    class Faulty(Asked):
+        async def request(self, method: str, path: str, **options: Any) -> Response:
+            await super().request(method, path, **options)
+            raise KeyError("token")
+
+    async def main() -> None:
+        asked: list[tuple[Gate, str, float]] = []
+        server = LeaseServer()
+        connections = Connections(
+            None, lambda gate: Faulty(server, gate, asked), scheme=Scheme(), clock=SystemClock(), random=Randomness(1)
+        )
+        with capture_logs() as lines:
+            keeping = asyncio.create_task(connections.keep_ready())
+            await asyncio.sleep(20)
+        assert not keeping.done()
+        keeping.cancel()
+        await asyncio.wait((keeping,))
+        assert len(asked) == 2
+        assert [(line["log_level"], line["exc_info"]) for line in lines] == [("error", True)] * 2
+
+    run_virtual(main)
+
+
 def test_in_process_there_is_nothing_to_keep_ready() -> None:
     async def main() -> None:
         connections = Connections(
