@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -30,6 +31,7 @@ class Wanted:
     pretty: bool = False
 
 
+@lru_cache(maxsize=256)
 def negotiate(accept: str, *, pretty: bool = False) -> Wanted:
     """Choose by the client's order and weights; raises 406 when nothing fits (protobuf, CBOR alone)."""
     if not accept:

@@ -33,19 +33,18 @@ class Target:
 
 def parse_target(method: str, path: str, query: Mapping[str, str]) -> Target:
     """Read the path as kube-apiserver does; ``/api/v1/namespaces/x/pods/y/status`` and its shorter forms."""
-    plain = Target(path=path, verb=method.lower())
     # Empty segments are kept: "//" or a trailing slash is a path that no resource has.
     parts = path.removeprefix("/").split("/")
     if parts[-1] == "":
         parts.pop()
     if not parts or "" in parts:
-        return plain
+        return Target(path=path, verb=method.lower())
     if parts[0] == "api" and len(parts) >= 3:
         group, version, rest = "", parts[1], parts[2:]
     elif parts[0] == "apis" and len(parts) >= 4:
         group, version, rest = parts[1], parts[2], parts[3:]
     else:
-        return plain
+        return Target(path=path, verb=method.lower())
     legacy_watch = rest[0] == "watch" and len(rest) > 1
     if legacy_watch:
         rest = rest[1:]

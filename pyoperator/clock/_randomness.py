@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-import uuid
+
+_VERSION_4 = 0x4 << 76 | 0x8 << 60
+_CHANCE = ~(0xF << 76 | 0xC << 60) & (1 << 128) - 1
 
 
 class Randomness(random.Random):
@@ -14,7 +16,9 @@ class Randomness(random.Random):
 
     def uuid(self) -> str:
         """Return a random (version 4) UUID in its usual text form."""
-        return str(uuid.UUID(int=self.getrandbits(128), version=4))
+        # The same as str(uuid.UUID(int=..., version=4)), at a third of its cost: each answer of a server carries one.
+        digits = f"{self.getrandbits(128) & _CHANCE | _VERSION_4:032x}"
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
     def jitter(self, value: float, factor: float) -> float:
         """Return ``value`` stretched by a random part of ``factor``: uniform in [value, value * (1 + factor))."""

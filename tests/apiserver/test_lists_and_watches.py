@@ -407,6 +407,51 @@ def test_a_slow_reader_is_dropped_and_nobody_else() -> None:
     assert len(collect(slow)) == 10
 
 
+@pytest.mark.parametrize(("watches", "rest", "fewest", "most"), [(19, 0.0, 100, 100), (40, 0.006, 15, 20), (400, 0.015, 6, 9)])  # fmt: skip
+def test_many_watches_let_fast_changes_gather(ask: Asker, watches: int, rest: float, fewest: int, most: int) -> None:
+    """A piece for each change and watch is what a server with many watches would spend most of its time on."""
+    others = [watch(ask) for _ in range(watches - 1)]
+    told: list[tuple[float, int]] = []
+
+    async def scenario() -> None:
+        now = asyncio.get_running_loop().time
+        subscription = watch(ask)
+        seen = 0
+
+        async def reader() -> None:
+            nonlocal seen
+            async for piece in subscription.lines():
+                for line in piece.splitlines():
+                    assert json.loads(line)["object"]["metadata"]["name"] == f"c{seen}"
+                    seen += 1
+                told.append((now(), seen))
+
+        task = asyncio.create_task(reader())
+        await asyncio.sleep(1)
+        begun = now()
+        for number in range(100):
+            ask("POST", CONFIG_MAPS, config_map(f"c{number}"), status=201)
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(1)
+        assert seen == 100
+        # The first one of a quiet time comes at once, none later than the rest, and in a quiet time nothing rests.
+        assert told[0] == (begun, 1)
+        assert all(seen >= (time - rest - begun) * 1000 for time, seen in told)
+        assert told[-1][0] <= begun + 0.1 + rest
+        gap = now()
+        ask("POST", CONFIG_MAPS, config_map("c100"), status=201)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert told[-1] == (gap, 101)
+        subscription.close()
+        await task
+
+    run_virtual(scenario)
+    assert fewest <= len(told) - 1 <= most
+    for other in others:
+        other.close()
+
+
 def test_watchers_of_one_selection_share_its_evaluation_and_those_of_others_the_rendering(
     ask: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -441,3 +441,15 @@ def test_version_and_health(ask: Asker) -> None:
         assert ask.raw("GET", path).body == b"ok"
     assert ask.raw("GET", "/readyz", query={"verbose": ""}).body.endswith(b"readyz check passed\n")
     ask("POST", "/version", status=405)
+
+
+def test_a_patch_that_is_refused_halfway_leaves_nothing_behind(ask: Asker) -> None:
+    before = ask("POST", CONFIG_MAPS, config_map(labels={"tier": "web"}) | {"data": {"a": "1"}}, status=201)
+    operations = [
+        {"op": "replace", "path": "/data/a", "value": "2"},
+        {"op": "remove", "path": "/metadata/labels/tier"},
+        {"op": "test", "path": "/data/a", "value": "1"},
+    ]
+    media = {"content-type": "application/json-patch+json"}
+    ask("PATCH", f"{CONFIG_MAPS}/a", operations, headers=media, status=422)
+    assert ask("GET", f"{CONFIG_MAPS}/a", status=200) == before

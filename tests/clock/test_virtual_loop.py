@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import uuid
 
 import pytest
 
@@ -74,6 +75,7 @@ def test_network_is_refused() -> None:
 
 _CANCELLATION_ORDER = """
 import asyncio
+import uuid
 from pyoperator.clock import virtual_loop_factory
 
 async def main():
@@ -126,4 +128,8 @@ def test_system_clock_never_goes_back() -> None:
 
 def test_seeded_randomness_repeats() -> None:
     assert Randomness(7).uuid() == Randomness(7).uuid() != Randomness(8).uuid()
+    read = [uuid.UUID(text) for text in (Randomness(seed).uuid() for seed in range(100))]
+    assert all((found.version, found.variant) == (4, uuid.RFC_4122) for found in read)
+    assert len(set(read)) == 100
+    assert Randomness(7).uuid() == str(uuid.UUID(int=Randomness(7).getrandbits(128), version=4))
     assert all(10.0 <= Randomness(seed).jitter(10.0, 0.2) < 12.0 for seed in range(100))

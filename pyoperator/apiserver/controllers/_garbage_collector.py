@@ -29,6 +29,10 @@ class _Node:
     deleting: bool
     holds: frozenset[str]  # the collector's own finalizers
 
+    @property
+    def is_plain(self) -> bool:
+        return not (self.owners or self.deleting or self.holds)
+
 
 class GarbageCollector(Controller):
     """Keep a graph of owners by uid; a key is the uid of an object to look at.
@@ -66,6 +70,10 @@ class GarbageCollector(Controller):
         metadata = obj["metadata"]
         uid = metadata["uid"]
         references = metadata.get("ownerReferences") or ()
+        known = self._nodes.get(uid)
+        held = references or metadata.get("deletionTimestamp") or metadata.get("finalizers")
+        if not held and known is not None and known.is_plain and known.gvk == gvk:
+            return  # as most changes of most objects
         node = _Node(
             gvk,
             metadata.get("namespace", ""),
@@ -74,7 +82,6 @@ class GarbageCollector(Controller):
             bool(metadata.get("deletionTimestamp")),
             frozenset(metadata.get("finalizers") or ()) & {ORPHAN, FOREGROUND},
         )
-        known = self._nodes.get(uid)
         if node == known:
             return
         self._nodes[uid] = node

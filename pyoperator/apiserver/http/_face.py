@@ -85,6 +85,8 @@ class HTTPFace:
         announced = request.content_length
         if announced is not None and announced > limit:
             raise _status.entity_too_large(limit)
+        if request.content.is_eof():  # it came with the head, as small ones do: nothing to wait for
+            return request.content.read_nowait()
         chunks: list[bytes] = []
         size = 0
         try:

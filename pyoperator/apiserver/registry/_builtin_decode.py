@@ -85,6 +85,9 @@ class TypedDecoder:
                 continue
             if entry is None:
                 continue
+            if type(entry) is str and known.get("type") == "string":  # most fields: nothing to look at
+                result[key] = entry
+                continue
             decoded = self._value(known, entry, (*path, key), (*full, key), name)
             if not decoded and isinstance(decoded, dict | list) and key not in required and self._omits_empty(known):
                 continue
@@ -101,7 +104,10 @@ class TypedDecoder:
             raise self._fault(value, path, owner, f"map[string]{_go_name(items or {})}")
         if not isinstance(items, dict):
             return value
-        absent: Any = "" if items.get("type") == "string" else None
+        texts = items.get("type") == "string"
+        if texts and all(type(entry) is str for entry in value.values()):
+            return dict(value)
+        absent: Any = "" if texts else None
         return {
             key: absent if entry is None else self._value(items, entry, path, (*full, key), owner)
             for key, entry in value.items()

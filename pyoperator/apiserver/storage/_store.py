@@ -150,6 +150,10 @@ class Store:
         collection = self._collections.get(resource)
         return [] if collection is None else [*collection.watchers]
 
+    def watcher_count(self, resource: str) -> int:
+        collection = self._collections.get(resource)
+        return 0 if collection is None else len(collection.watchers)
+
     def count(self, resource: str) -> int:
         collection = self._collections.get(resource)
         return 0 if collection is None else len(collection.objects)

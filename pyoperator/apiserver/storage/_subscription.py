@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _INITIAL_PIECE = 250
 # Seconds before the end of a watch with a timeout at which its last bookmark is sent, as in the real server.
 _FAREWELL = 2.0
+# Many watches that hear of changes in quick succession rest between two pieces, so that more comes together: seconds for
+# each watch of the resource, which is what telling one takes; for few it is not worth a timer, and never is it long.
+_REST_EACH, _SHORTEST_REST, _LONGEST_REST = 0.00015, 0.003, 0.015
 
 
 class WatchSubscription:
@@ -121,7 +124,9 @@ class WatchSubscription:
             self.close()
             return
         self._buffer.append(line)
-        self._wake()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():  # as _wake, without a call for each watch and change
+            waiter.set_result(None)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -145,6 +150,7 @@ class WatchSubscription:
         # The last word before a planned end comes a little earlier than the end: a reader resumes from there.
         farewell = deadline - _FAREWELL if interval is not None and self._timeout > _FAREWELL else deadline
         bookmark_at = min(farewell, loop.time() + interval) if interval is not None else deadline
+        told = float("-inf")
         try:
             if self._awaited is not None:
                 await self._await_version(loop, *self._awaited)
@@ -156,6 +162,10 @@ class WatchSubscription:
                     self.delivered += len(self._buffer)
                     self._buffer.clear()
                     yield piece
+                    before, told = told, loop.time()
+                    rest = self._rest(told - before)
+                    if rest:
+                        await asyncio.sleep(rest)
                     continue
                 if self.closed:
                     return
@@ -172,6 +182,11 @@ class WatchSubscription:
             if self._timer is not None:
                 self._timer.cancel()
             self.close()
+
+    def _rest(self, since: float) -> float:
+        """Return for how many seconds to let events gather; ``since`` is how many passed between the last two pieces."""
+        rest = min(_LONGEST_REST, _REST_EACH * self._store.watcher_count(self._resource))
+        return rest if rest >= _SHORTEST_REST and since < 2 * rest else 0.0
 
     def _bookmark(self) -> bytes:
         first, self._first = self._first, False
