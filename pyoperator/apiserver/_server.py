@@ -84,24 +84,26 @@ class APIServer:
         options: ServerOptions | None = None,
     ) -> None:
         self.clock: Clock = clock or SystemClock()
-        self.random = random or Randomness()
-        self.options = options or ServerOptions()
-        self.store = Store(
+        self.random: Randomness = random or Randomness()
+        self.options: ServerOptions = options or ServerOptions()
+        self.store: Store = Store(
             history=self.options.history,
             history_bytes=self.options.history_bytes,
             persistence=self.options.persistence,
         )
-        self.registry = Registry()
-        self.operations = Operations(self.store, self.registry, clock=self.clock, random=self.random)
+        self.registry: Registry = Registry()
+        self.operations: Operations = Operations(self.store, self.registry, clock=self.clock, random=self.random)
         self._definitions = CRDLifecycle(self.store, self.registry, self.operations)
-        self.system = SystemClient(self.store, self.registry, self.operations, after_write=self._definitions.settle)
-        self.service_account_tokens = ServiceAccountTokens(
+        self.system: SystemClient = SystemClient(
+            self.store, self.registry, self.operations, after_write=self._definitions.settle
+        )
+        self.service_account_tokens: ServiceAccountTokens = ServiceAccountTokens(
             self.options.signing_key or self.random.randbytes(32),
             getter=self.system.get,
             clock=self.clock,
             random=self.random,
         )
-        self.authenticator = Authenticator(
+        self.authenticator: Authenticator = Authenticator(
             tokens=self.options.tokens,
             token_file=self.options.token_file,
             service_accounts=self.service_account_tokens,
@@ -110,8 +112,8 @@ class APIServer:
         )
         self._closed = False
         self._rights_version = 0
-        self.authorizer = Authorizer(self.system.list, revision=lambda: self._rights_version)
-        self.reviews = Reviews(self.authorizer, self.authenticator, clock=self.clock)
+        self.authorizer: Authorizer = Authorizer(self.system.list, revision=lambda: self._rights_version)
+        self.reviews: Reviews = Reviews(self.authorizer, self.authenticator, clock=self.clock)
         self._documents = Documents(self.registry)
         self._reads = Reads(
             self.store,

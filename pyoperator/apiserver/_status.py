@@ -40,7 +40,7 @@ class StatusError(Exception):
         self.reason = reason
         self.message = message
         # An empty mapping is shown as such; None is not shown at all.
-        self.details = dict(details) if details is not None else None
+        self.details: dict[str, Any] | None = dict(details) if details is not None else None
         self.retry_after = retry_after
         # Where an expired list may go on, inconsistently.
         self.list_continue = ""

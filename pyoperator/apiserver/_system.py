@@ -30,9 +30,9 @@ class StoreEvent:
 
     def __init__(self, change: Change, gvk: GroupVersionKind) -> None:
         self._change = change
-        self.gvk = gvk
-        self.type = change.type
-        self.version = change.revision
+        self.gvk: GroupVersionKind = gvk
+        self.type: str = change.type
+        self.version: int = change.revision
         self._old: dict[str, Any] | None = None
         self._new: dict[str, Any] | None = None
 

@@ -72,7 +72,7 @@ class Cache(CacheReader):
         self._implicit: dict[GroupVersionKind, Informer] = {}
         self._references: dict[Informer, int] = {}
         self._indexes: dict[GroupVersionKind, dict[str, _Index]] = {}
-        self.write_routing = WriteRouting()
+        self.write_routing: WriteRouting = WriteRouting()
         self._group: asyncio.TaskGroup | None = None
         self._tasks: dict[Informer, asyncio.Task[None]] = {}
 

@@ -38,7 +38,7 @@ class Registration:
     def __init__(self, informer: Informer, handler: EventHandler) -> None:
         self.handler = handler
         self.errors = 0
-        self.active = True
+        self.active: bool = True
         self._informer = informer
 
     @property
@@ -75,20 +75,20 @@ class Informer:
     ) -> None:
         self.resource = resource
         self.options = options
-        self.store = Store(self._index_failed)
+        self.store: Store = Store(self._index_failed)
         self._random = random
         self._logger = logger.bind(kind=str(resource.gvk))
         self._packing = Packing(self._logger) if options.compression else None
         self._intake = Intake(scheme, options, self.store.get, self._packing)
         self._held_fields = FieldSelector.parse(options.field_selector)
         self._held_labels = LabelSelector.parse(options.label_selector)
-        self.own_writes = OwnWrites(self.store, self._seen_version, self._logger)
-        self.dropped = asyncio.Event()  # set by the cache when the last reference was given back
+        self.own_writes: OwnWrites = OwnWrites(self.store, self._seen_version, self._logger)
+        self.dropped: asyncio.Event = asyncio.Event()  # set by the cache when the last reference was given back
         self._registrations: tuple[Registration, ...] = ()
         self._handler_errors = 0
         self._index_errors = 0
-        self.namespaces = options.namespaces if resource.namespaced and options.namespaces else ("",)
-        self.reflectors = tuple(
+        self.namespaces: tuple[str, ...] = options.namespaces if resource.namespaced and options.namespaces else ("",)
+        self.reflectors: tuple[Reflector, ...] = tuple(
             Reflector(
                 transport, resource, self, options, namespace=namespace, clock=clock, random=random, logger=logger
             )

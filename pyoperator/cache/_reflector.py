@@ -99,7 +99,7 @@ class Reflector:
         self._bad_streams = 0
         self._live: asyncio.Timeout | None = None
         self._pause: asyncio.Timeout | None = None
-        self.synced = asyncio.Event()
+        self.synced: asyncio.Event = asyncio.Event()
 
     async def run(self) -> None:
         """Keep the target fresh until cancelled."""

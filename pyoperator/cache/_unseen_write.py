@@ -40,8 +40,8 @@ class Deletion:
     __slots__ = ("held", "key", "seen")
 
     def __init__(self, key: ObjectKey, held: str) -> None:
-        self.key = key
-        self.held = held  # the uid that the informer knew under this name when it began
+        self.key: ObjectKey = key
+        self.held: str = held  # the uid that the informer knew under this name when it began
         self.seen: set[str] = set()  # the uids whose end it has seen since
 
 

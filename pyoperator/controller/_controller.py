@@ -82,9 +82,9 @@ class Controller:
         logger: Any = None,
     ) -> None:
         self.name = name
-        self.kinds = kinds or ControllerKinds()
-        self.options = options or ControllerOptions()
-        self.need_leader_election = self.options.need_leader_election
+        self.kinds: ControllerKinds = kinds or ControllerKinds()
+        self.options: ControllerOptions = options or ControllerOptions()
+        self.need_leader_election: bool = self.options.need_leader_election
         self.queue: WorkQueue[Request] = WorkQueue(
             name,
             backoff=self.options.backoff,

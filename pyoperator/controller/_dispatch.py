@@ -29,9 +29,9 @@ class Dispatcher:
         self._predicates = tuple(predicates)
         self._queue = queue
         self._logger = logger
-        self.events = 0
-        self.filtered = 0
-        self.errors = 0
+        self.events: int = 0
+        self.filtered: int = 0
+        self.errors: int = 0
 
     def on_add(self, event: CacheEvent) -> None:
         self.events += 1

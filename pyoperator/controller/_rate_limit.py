@@ -37,8 +37,8 @@ class TokenBucket:
     def __init__(self, rate: float, burst: int) -> None:
         if rate <= 0 or burst < 1:
             raise ValueError(f"a token bucket needs rate > 0 and burst >= 1, got rate={rate}, burst={burst}")
-        self.rate = rate
-        self.burst = burst
+        self.rate: float = rate
+        self.burst: int = burst
         self._tokens = float(burst)
         self._at: float | None = None
 

@@ -26,7 +26,7 @@ class Heartbeat:
 
     def __init__(self, limit: float, logger: FilteringBoundLogger) -> None:
         self.limit = limit
-        self.pause = min(_LONGEST_PAUSE, limit / 8)
+        self.pause: float = min(_LONGEST_PAUSE, limit / 8)
         self._logger = logger
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0

@@ -59,7 +59,7 @@ class StallGuard:
         end_process: Callable[[int], None],
         logger: FilteringBoundLogger,
     ) -> None:
-        self.heartbeat = Heartbeat(limit, logger)
+        self.heartbeat: Heartbeat = Heartbeat(limit, logger)
         self._supervisor = supervisor
         self._elapsed = elapsed
         self._leads = leads

@@ -38,11 +38,12 @@ if TYPE_CHECKING:
     from pyoperator.client import Client, Configuration, Gate, RESTMapper, Transport
     from pyoperator.clock import Clock
     from pyoperator.events import EventRecorder
-    from pyoperator.health import Check
+    from pyoperator.health import Check, HealthChecks
     from pyoperator.leaderelection import Leadership, Transition
+    from pyoperator.manager._options import ManagerOptions
     from pyoperator.manager._runnable import GroupName
     from pyoperator.manager._service_stack import Service
-    from pyoperator.metrics import Source
+    from pyoperator.metrics import MetricsRegistry, Source
 
 
 class Manager:
@@ -109,7 +110,7 @@ class Manager:
         self.random: Randomness = random if random is not None else Randomness()
         self.logger: FilteringBoundLogger = logger if logger is not None else structlog.get_logger("pyoperator.manager")
         self.scheme: Scheme = scheme if scheme is not None else Scheme()
-        self.options = validated(
+        self.options: ManagerOptions = validated(
             metrics_bind_address=metrics_bind_address,
             health_probe_bind_address=health_probe_bind_address,
             leader_election=leader_election,
@@ -172,9 +173,10 @@ class Manager:
             readiness_path=readiness_endpoint_name,
             place=self._guard.heartbeat.place,
         )
-        self.healthz, self.readyz = self._probes.healthz, self._probes.readyz
+        self.healthz: HealthChecks = self._probes.healthz
+        self.readyz: HealthChecks = self._probes.readyz
         self._metrics = MetricsEndpoint(self.options.metrics, metrics_certificate)
-        self.metrics = self._metrics.registry
+        self.metrics: MetricsRegistry = self._metrics.registry
         self._recorders: dict[str, EventRecorder] = {}
         self._prerequisites = Prerequisites(
             self._connections.open,

@@ -106,7 +106,7 @@ class FaultyTransport:
         applies_to: Callable[[str, str], bool] | None = None,
     ) -> None:
         self.inner = inner
-        self.faults = faults if faults is not None else Faults()
+        self.faults: Faults = faults if faults is not None else Faults()
         self.partitioned = False
         self.injected: dict[str, int] = {}
         self._random = random

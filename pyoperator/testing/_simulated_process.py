@@ -103,22 +103,22 @@ class SimulatedProcess:
         if not isinstance(loop, SimulationLoop):
             raise TypeError("a simulated process needs a SimulationLoop: start it inside run_simulation()")
         self.loop = loop
-        self.clock = LoopClock(loop, rate=clock_rate, offset=clock_offset)
-        self.random = Randomness(f"{seed} {user}")
-        self.network = FaultyTransport(
+        self.clock: LoopClock = LoopClock(loop, rate=clock_rate, offset=clock_offset)
+        self.random: Randomness = Randomness(f"{seed} {user}")
+        self.network: FaultyTransport = FaultyTransport(
             InProcessTransport(server, credential=User(user, groups=("system:masters",))),
             random=Randomness(f"{seed} {user} network"),
             faults=faults,
         )
         self.network.partitioned = partitioned
-        self.ended = ""
+        self.ended: str = ""
         self.error: BaseException | None = None
         self.killed_at: float | None = None
         self.terminated_at: float | None = None
         self._carry = carry
         self._context = contextvars.Context()
         self._context.run(_owner.set, self)
-        self.manager = self._context.run(build, self)
+        self.manager: Manager = self._context.run(build, self)
         self._task = loop.create_task(self._main(), name=f"process {user}", context=self._context)
 
     def transport(self, gate: Gate | None = None) -> SimulatedTransport:

@@ -44,8 +44,8 @@ class Replica:
 
     def __init__(self, simulation: Simulation, name: str) -> None:
         self.name = name
-        self.clock_rate = 1.0
-        self.clock_offset = 0.0
+        self.clock_rate: float = 1.0
+        self.clock_offset: float = 0.0
         self.starts: list[SimulatedProcess] = []
         self._simulation = simulation
         self._faults = LOCAL_NETWORK
@@ -179,20 +179,20 @@ class Simulation:
         self.build = build
         self.restart_after = restart_after
         self.complaints: list[str] = []
-        self.loop = asyncio.get_running_loop()
-        self.clock = LoopClock(self.loop)
-        self.random = Randomness(f"{seed} scenario")
-        self.audit = AuditLog()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.clock: LoopClock = LoopClock(self.loop)
+        self.random: Randomness = Randomness(f"{seed} scenario")
+        self.audit: AuditLog = AuditLog()
         self._server = RecordingServer(
             clock=self.clock, random=Randomness(f"{seed} server"), options=ServerOptions(audit=self.audit)
         )
         self._controllers = Controllers(
             self._server.system, self.clock, Randomness(f"{seed} controllers"), simulate_workloads=simulate_workloads
         )
-        self.client = Client(
+        self.client: Client = Client(
             InProcessTransport(self._server), clock=self.clock, random=Randomness(f"{seed} administrator")
         )
-        self.replicas = [Replica(self, f"replica-{number}") for number in range(replicas)]
+        self.replicas: list[Replica] = [Replica(self, f"replica-{number}") for number in range(replicas)]
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
     @property

@@ -148,8 +148,8 @@ class AuditLog:
 
     def __init__(self, target: Path | Sink | None = None) -> None:
         self.lines: list[bytes] = []
-        self.written = 0
-        self.lost = 0
+        self.written: int = 0
+        self.lost: int = 0
         self._target = target
         self._encoder = msgspec.json.Encoder()
         self._sink: Sink | None = None

@@ -73,7 +73,7 @@ class TokenFile:
         self._stamp: tuple[int, int, int] | None = None
         self._looked_at = float("-inf")
         self._table = TokenTable({})
-        self.problem = ""
+        self.problem: str = ""
         self._reload()
         if self.problem:
             raise TokenFileError(self.problem)

@@ -37,7 +37,7 @@ class CertificateAuthority:
         self._folder = folder
         self._clock = clock
         self._names = tuple(dict.fromkeys((*_ALWAYS, *names)))
-        self.certificate_file = folder / "ca.crt"
+        self.certificate_file: Path = folder / "ca.crt"
         self._key_file = folder / "ca.key"
         self._server_certificate = folder / "server.crt"
         self._server_key = folder / "server.key"

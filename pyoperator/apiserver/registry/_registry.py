@@ -30,7 +30,7 @@ class Registry:
         self._by_gvk: dict[GroupVersionKind, Kind] = {}
         self._crds: dict[str, Object] = {}
         self._custom: dict[str, list[Kind]] = {}
-        self.version = 0
+        self.version: int = 0
         for row in ROWS:
             # Whether a CRD's names are free depends on what else is served here.
             rules = crd_rules(self.name_conflict) if row.kind == "CustomResourceDefinition" else None

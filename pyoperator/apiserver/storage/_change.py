@@ -15,10 +15,10 @@ class Change:
     __slots__ = ("_left", "lines", "new", "old", "revision", "type")
 
     def __init__(self, type_: str, revision: int, old: StoredObject | None, new: StoredObject) -> None:
-        self.type = type_
-        self.revision = revision
-        self.old = old
-        self.new = new
+        self.type: str = type_
+        self.revision: int = revision
+        self.old: StoredObject | None = old
+        self.new: StoredObject = new
         # Event lines, made once for all watchers while the change is being told to them; see View.
         self.lines: dict[object, bytes | None] = {}
         self._left: StoredObject | None = None

@@ -88,10 +88,10 @@ class Store:
         self._collections: dict[str, _Collection] = {}
         self._log: list[Change] = []
         self._subscribers: dict[object, Callable[[Change], None]] = {}
-        self.views = Views()
-        self.revision = 1
+        self.views: Views = Views()
+        self.revision: int = 1
         # Changes up to and including this revision are forgotten.
-        self.compacted = 1
+        self.compacted: int = 1
         if persistence is not None:
             revision, objects = persistence.load()
             for stored in objects:

@@ -33,16 +33,16 @@ class StoredObject:
         labels: Mapping[str, str],
         fields: Mapping[str, str],
     ) -> None:
-        self.resource = resource
-        self.gvk = gvk
-        self.namespace = namespace
-        self.name = name
-        self.uid = uid
-        self.revision = revision
-        self.data = data
-        self.labels = labels
-        self.fields = fields
-        self.key = storage_key(namespace, name)
+        self.resource: str = resource
+        self.gvk: GroupVersionKind = gvk
+        self.namespace: str = namespace
+        self.name: str = name
+        self.uid: str = uid
+        self.revision: int = revision
+        self.data: bytes = data
+        self.labels: Mapping[str, str] = labels
+        self.fields: Mapping[str, str] = fields
+        self.key: str = storage_key(namespace, name)
 
     def decode(self) -> dict[str, Any]:
         """Return a fresh dict."""

@@ -64,9 +64,9 @@ class WatchSubscription:
         self._timer: asyncio.TimerHandle | None = None
         self._on_close: list[Callable[[], None]] = []
         self._ignore_up_to = 0
-        self.closed = False
-        self.dropped = False
-        self.delivered = 0
+        self.closed: bool = False
+        self.dropped: bool = False
+        self.delivered: int = 0
 
     def start(self, revision: int) -> WatchSubscription:
         """Begin with the changes after ``revision``, which may be one that is still to come; raises Compacted."""

@@ -32,10 +32,10 @@ class LabFolder:
 
     def __init__(self) -> None:
         try:
-            self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))  # mode 0700 by definition
+            self.path: Path = Path(tempfile.mkdtemp(prefix=_PREFIX))  # mode 0700 by definition
             self._lock = _hold(self.path)
             # HOME of the lab's processes: without a .kube/config, and where their temporary files go.
-            self.home = self.path / "home"
+            self.home: Path = self.path / "home"
             self.home.mkdir(mode=0o700)
             self.tokens.touch(mode=0o600)
         except OSError as error:

@@ -68,7 +68,7 @@ class Lab:
         self.project = project
         self.scale = scale
         self.samples: list[Unstructured] = []
-        self.hurry = asyncio.Event()
+        self.hurry: asyncio.Event = asyncio.Event()
         self.clock: Clock = clock if clock is not None else SystemClock()
         self._random = random if random is not None else Randomness()
         self._environ = os.environ if environ is None else environ
