@@ -14,7 +14,7 @@ COLOURS = ("#1565c0", "#ef6c00", "#2e7d32", "#8e24aa", "#6d4c41")
 """One after the other for the curves or bars of a plot."""
 
 _WIDTH, _HEIGHT = 720, 400
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 150, 46, 56
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 150, 56, 56
 _ROW = 30
 
 
@@ -107,7 +107,7 @@ def draw(title: str, curves: Sequence[Curve], x: Axis, y: Axis, limits: Sequence
         parts.append(_line(_LEFT, up(value), right, up(value), "#eee"))
         parts.append(_text(_LEFT - 8, up(value) + 4, name, "end"))
     parts.append(_text((_LEFT + right) / 2, _HEIGHT - 14, x.label, "middle"))
-    parts.append(_text(_LEFT, _TOP - 6, y.label, "end"))
+    parts.append(_text(_LEFT, _TOP - 14, y.label, "end"))
     for limit in limits:
         parts.append(_line(_LEFT, up(limit.value), right, up(limit.value), "#c33", 'stroke-dasharray="6 4"'))
         parts.append(_text(right + 8, up(limit.value) + 4, limit.label, "start"))

@@ -50,6 +50,19 @@ def test_the_operator_of_the_readme_works(monkeypatch: pytest.MonkeyPatch) -> No
     run_virtual(main)
 
 
+def test_its_figures_are_those_that_were_measured() -> None:
+    measured = {row[0]: row for row in _rows(README.parent / "benchmarks" / "RESULTS.md", 6)}
+    shown = [row for row in _rows(README, 4) if row[0] and not row[0].startswith("---")]
+    assert len(shown) > 5
+    for what, ours, theirs, ratio in shown:
+        assert [ours, theirs, ratio] == measured[what][2:5], f"{what}: say in the README what the last run gave"
+
+
+def _rows(page: Path, cells: int) -> list[list[str]]:
+    rows = [line.strip("|").split("|") for line in page.read_text("utf-8").splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows if len(row) == cells]
+
+
 def _in_process_manager(server: APIServer, options: dict[str, Any]) -> Manager:
     return Manager(
         transport_factory=lambda gate: InProcessTransport(server, gate=gate),

@@ -129,6 +129,23 @@ def test_the_page_has_notes_lines_remarks_and_plots(results: Path) -> None:
     assert (results.parent / "RESULTS.md").read_text() == before
 
 
+def test_the_smallest_figure_of_a_peer_is_on_the_plot(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "results", server="", versions={})
+    for n in (1000, 10000):
+        line = Line.parse(f"{THEIRS} n={n} wall_s=1 cpu_s=0.05 rss_mb=24")
+        assert line is not None
+        recorder.line("growth", 0, line)
+    drawn = {path.stem: ET.fromstring(path.read_text()) for path in write_report(tmp_path / "results")[1:]}
+    for name, least in (("sync-cpu", 0.03125), ("sync-memory", 16.0)):
+        ticks = [
+            float(text.text or 0)
+            for text in drawn[name].iter(f"{SVG}text")
+            if text.get("text-anchor") == "end" and (text.text or "")[0].isdigit()
+        ]
+        assert min(ticks) == least
+        assert all(float(dot.get("cy", 0)) < 344 for dot in drawn[name].iter(f"{SVG}circle"))  # not at the axis' end
+
+
 def test_an_empty_folder_makes_a_page_without_verdicts(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     (document,) = write_report(tmp_path / "results")
