@@ -407,7 +407,7 @@ def test_a_slow_reader_is_dropped_and_nobody_else() -> None:
     assert len(collect(slow)) == 10
 
 
-@pytest.mark.parametrize(("watches", "rest", "fewest", "most"), [(19, 0.0, 100, 100), (40, 0.006, 15, 20), (400, 0.015, 6, 9)])  # fmt: skip
+@pytest.mark.parametrize(("watches", "rest", "fewest", "most"), [(19, 0.0, 100, 100), (20, 0.003, 24, 35), (40, 0.006, 15, 20), (400, 0.015, 6, 9)])  # fmt: skip
 def test_many_watches_let_fast_changes_gather(ask: Asker, watches: int, rest: float, fewest: int, most: int) -> None:
     """A piece for each change and watch is what a server with many watches would spend most of its time on."""
     others = [watch(ask) for _ in range(watches - 1)]
@@ -448,6 +448,66 @@ def test_many_watches_let_fast_changes_gather(ask: Asker, watches: int, rest: fl
 
     run_virtual(scenario)
     assert fewest <= len(told) - 1 <= most
+    for other in others:
+        other.close()
+
+
+def test_a_watch_that_rests_keeps_its_times(ask: Asker) -> None:
+    """Its buffer is never empty between two pieces; what the clock asks for comes all the same."""
+    others = [watch(ask) for _ in range(99)]
+
+    async def scenario() -> None:
+        now = asyncio.get_running_loop().time
+        begun = now()
+        subscription = watch(ask, timeoutSeconds="5", allowWatchBookmarks="true")
+        bookmarks: list[float] = []
+
+        async def reader() -> float:
+            async for piece in subscription.lines():
+                bookmarks.extend(now() for line in piece.splitlines() if json.loads(line)["type"] == "BOOKMARK")
+            return now()
+
+        task = asyncio.create_task(reader())
+        for number in range(600):
+            ask("POST", CONFIG_MAPS, config_map(f"c{number}"), status=201)
+            await asyncio.sleep(0.01)
+        assert task.done()
+        # That its initial events end, its farewell, and its end.
+        assert [round(time - begun, 1) for time in (*bookmarks, await task)] == [0.0, 3.0, 5.0]
+
+    run_virtual(scenario)
+    for other in others:
+        other.close()
+
+
+def test_a_watch_that_rests_reads_before_its_buffer_is_full_and_ends_at_once() -> None:
+    ask = Asker(watch_buffer=10)
+    for number in range(30):
+        ask("POST", CONFIG_MAPS, config_map(f"before-{number}"), status=201)
+    others = [watch(ask) for _ in range(99)]
+
+    async def scenario() -> None:
+        now = asyncio.get_running_loop().time
+        subscription = watch(ask)
+        seen: list[str] = []
+
+        async def reader() -> None:
+            async for piece in subscription.lines():
+                seen.extend(json.loads(line)["object"]["metadata"]["name"] for line in piece.splitlines())
+
+        task = asyncio.create_task(reader())
+        for number in range(100):
+            ask("POST", CONFIG_MAPS, config_map(f"c{number}"), status=201)
+            await asyncio.sleep(0.001)
+        ask("POST", CONFIG_MAPS, config_map("last"), status=201)
+        begun = now()
+        subscription.close()
+        await task
+        assert now() == begun
+        assert not subscription.dropped
+        assert seen[-101:] == [*(f"c{number}" for number in range(100)), "last"]
+
+    run_virtual(scenario)
     for other in others:
         other.close()
 

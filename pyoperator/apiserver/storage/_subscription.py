@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 _INITIAL_PIECE = 250
 # Seconds before the end of a watch with a timeout at which its last bookmark is sent, as in the real server.
 _FAREWELL = 2.0
-# Many watches that hear of changes in quick succession rest between two pieces, so that more comes together: seconds for
-# each watch of the resource, which is what telling one takes; for few it is not worth a timer, and never is it long.
-_REST_EACH, _SHORTEST_REST, _LONGEST_REST = 0.00015, 0.003, 0.015
+# This many watches of one resource that hear of changes in quick succession rest between two pieces, so that more comes
+# together: seconds for each of them, twice what telling one takes. For fewer it is not worth a timer.
+_MANY = 20
+_REST_EACH, _LONGEST_REST = 0.00015, 0.015
 
 
 class WatchSubscription:
@@ -61,6 +62,7 @@ class WatchSubscription:
         self._first = True
         self._buffer: deque[bytes] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self._enough = 1  # so many buffered events wake whoever waits
         self._timer: asyncio.TimerHandle | None = None
         self._on_close: list[Callable[[], None]] = []
         self._ignore_up_to = 0
@@ -125,7 +127,9 @@ class WatchSubscription:
             return
         self._buffer.append(line)
         waiter = self._waiter
-        if waiter is not None and not waiter.done():  # as _wake, without a call for each watch and change
+        if (
+            waiter is not None and len(self._buffer) >= self._enough and not waiter.done()
+        ):  # as _wake, without a call for each watch and change
             waiter.set_result(None)
 
     def _wake(self) -> None:
@@ -163,9 +167,10 @@ class WatchSubscription:
                     self._buffer.clear()
                     yield piece
                     before, told = told, loop.time()
-                    rest = self._rest(told - before)
-                    if rest:
-                        await asyncio.sleep(rest)
+                    rest = self._due_rest(told - before)
+                    # Not into what the clock asks for, which is looked at when nothing is buffered.
+                    if rest and told + rest < min(deadline, bookmark_at):
+                        await self._rest(loop, rest)
                     continue
                 if self.closed:
                     return
@@ -183,10 +188,23 @@ class WatchSubscription:
                 self._timer.cancel()
             self.close()
 
-    def _rest(self, since: float) -> float:
+    def _due_rest(self, since: float) -> float:
         """Return for how many seconds to let events gather; ``since`` is how many passed between the last two pieces."""
-        rest = min(_LONGEST_REST, _REST_EACH * self._store.watcher_count(self._resource))
-        return rest if rest >= _SHORTEST_REST and since < 2 * rest else 0.0
+        watches = self._store.watcher_count(self._resource)
+        rest = min(_LONGEST_REST, _REST_EACH * watches)
+        return rest if watches >= _MANY and since < 2 * rest else 0.0
+
+    async def _rest(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        """Let events gather, but not until the buffer is full, and not when this is closed."""
+        timer = loop.call_later(seconds, self._wake)
+        waiter = self._waiter = loop.create_future()
+        self._enough = max(1, self._limit // 2)
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            self._enough = 1
+            timer.cancel()
 
     def _bookmark(self) -> bytes:
         first, self._first = self._first, False
