@@ -41,7 +41,7 @@ def _growth(results: Results, name: str, title: str, unit: str, figure: str) -> 
     values = [value for curve in curves for _, value in curve.points]
     objects = counts("objects of 2.8 KB", (n for curve in curves for n, _ in curve.points))
     least = 0.125 if unit == "s" else 32.0
-    while least > min(values):  # an axis puts what lies beyond it at its end
+    while least > max(min(values), 0.001):  # an axis puts what lies beyond it at its end
         least /= 2
     return name, title, draw(title, curves, objects, doubling(unit, least, max(values)))
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Protocol
 _STANDARD_ERROR: Final = 2  # the descriptor itself: sys.stderr may have been replaced by something without one
 _SHORTEST: Final = 0.001  # seconds: zero would stop a timer
 _LEAD: Final = 0.1  # seconds for what is said before the end
+_APART: Final = 0.02  # seconds between what is said and where: two threads write, and a busy machine would mix them
 _AGAIN: Final = 0.05  # seconds: the end needs a new thread, which a machine may refuse for a moment
 _FAILURE: Final = 1
 _CLOCK: Final = 7  # CLOCK_BOOTTIME
@@ -107,8 +108,9 @@ class KernelTimer:
         self._counting = True
         # The end first: whatever follows may fail.
         self._set(self._end, max(seconds, _SHORTEST), again=_AGAIN)
+        begin = max(seconds - _LEAD, seconds / 2, 0.0) + _SHORTEST
         for place, timer in enumerate(self._said):
-            self._set(timer, max(seconds - _LEAD, seconds / 2, 0.0) + _SHORTEST * (place + 1))
+            self._set(timer, begin + place * min(_APART, max(seconds, 0.0) / 8))
 
     def cancel(self) -> None:
         if self._too_late():

