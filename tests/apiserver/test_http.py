@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import gzip
 import json
 import ssl
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 import yaml
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pyoperator.apiserver import EmbeddedServer, EmbeddedServerError
+from pyoperator.apiserver.http._kubeconfig import check_kubeconfig, write_kubeconfig
 from tests.apiserver.requests import CONFIG_MAPS, config_map
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from pyoperator.apiserver.http._embedded import Handler
 
@@ -184,6 +189,21 @@ async def test_files_are_private_and_vanish(server: EmbeddedServer) -> None:
         gone = other.kubeconfig.parent
         assert gone.exists()
     assert not gone.exists()
+
+
+@given(token=st.text(), user=st.text(min_size=1), authority=st.binary(max_size=40))
+def test_any_token_and_user_can_be_written(token: str, user: str, authority: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kubeconfig"
+        write_kubeconfig(path, server="https://127.0.0.1:6443", token=token, user=user, authority=authority)
+        written = yaml.safe_load(path.read_text("utf-8"))
+        check_kubeconfig(path)
+    assert written["users"] == [{"name": user, "user": {"token": token} if token else {}}]
+    assert written["contexts"] == [{"name": "pyoperator", "context": {"cluster": "pyoperator", "user": user}}]
+    cluster = written["clusters"][0]["cluster"]
+    assert cluster.pop("server") == "https://127.0.0.1:6443"
+    assert base64.b64decode(cluster.pop("certificate-authority-data", "")) == authority
+    assert not cluster
 
 
 async def test_a_kubeconfig_of_somebody_else_is_left_alone(tmp_path: Path) -> None:

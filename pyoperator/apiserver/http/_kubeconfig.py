@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyoperator.apiserver.http._private_files import write_private
 
@@ -24,33 +24,49 @@ def write_kubeconfig(path: Path, *, server: str, token: str = "", authority: byt
 
     Raises KubeconfigError if the file exists and was not written here, or can't be written.
     """
-    import yaml
-
     check_kubeconfig(path)
-    cluster: dict[str, Any] = {"server": server}
-    if authority:
-        cluster["certificate-authority-data"] = base64.b64encode(authority).decode()
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "extensions": [{"name": _MARK, "extension": {"processId": str(os.getpid())}}],
-        "clusters": [{"name": "pyoperator", "cluster": cluster}],
-        "users": [{"name": user, "user": {"token": token} if token else {}}],
-        "contexts": [{"name": "pyoperator", "context": {"cluster": "pyoperator", "user": user}}],
-        "current-context": "pyoperator",
-    }
+    text = _rendered(server, token, base64.b64encode(authority).decode(), user)
     try:
-        write_private(path, yaml.safe_dump(document, sort_keys=False).encode())
+        write_private(path, text.encode())
     except OSError as error:
         raise KubeconfigError(
             f"cannot write the kubeconfig {path}: {error.strerror or error}; choose another file with --kubeconfig-out"
         ) from error
 
 
+def _rendered(server: str, token: str, authority: str, user: str) -> str:
+    """Return the YAML, without a library for it: that would be a thirtieth of the server's start."""
+    return f"""\
+apiVersion: v1
+kind: Config
+extensions:
+- name: {_MARK}
+  extension:
+    processId: "{os.getpid()}"
+clusters:
+- name: pyoperator
+  cluster:
+    server: {_quoted(server)}
+{f"    certificate-authority-data: {authority}" if authority else "    # no authority: no TLS"}
+users:
+- name: {_quoted(user)}
+  user: {f"{{token: {_quoted(token)}}}" if token else "{}"}
+contexts:
+- name: pyoperator
+  context:
+    cluster: pyoperator
+    user: {_quoted(user)}
+current-context: pyoperator
+"""
+
+
+def _quoted(text: str) -> str:
+    plain = (c if " " <= c <= "~" and c not in '"\\' else f"\\U{ord(c):08x}" for c in text)
+    return f'"{"".join(plain)}"'
+
+
 def check_kubeconfig(path: Path) -> None:
     """Raise KubeconfigError if ``path`` exists and is not one of ours."""
-    import yaml
-
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
@@ -59,6 +75,8 @@ def check_kubeconfig(path: Path) -> None:
         raise KubeconfigError(
             f"{path} exists and cannot be read ({error}); choose another file with --kubeconfig-out"
         ) from error
+    import yaml  # slow to import, and needed only here
+
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError:
