@@ -126,10 +126,9 @@ class WatchSubscription:
             self.close()
             return
         self._buffer.append(line)
+        # As _wake, without a call for each watch and change.
         waiter = self._waiter
-        if (
-            waiter is not None and len(self._buffer) >= self._enough and not waiter.done()
-        ):  # as _wake, without a call for each watch and change
+        if waiter is not None and len(self._buffer) >= self._enough and not waiter.done():
             waiter.set_result(None)
 
     def _wake(self) -> None:
@@ -195,16 +194,15 @@ class WatchSubscription:
         return rest if watches >= _MANY and since < 2 * rest else 0.0
 
     async def _rest(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        """Let events gather, but not until the buffer is full, and not when this is closed."""
-        timer = loop.call_later(seconds, self._wake)
-        waiter = self._waiter = loop.create_future()
-        self._enough = max(1, self._limit // 2)
+        """Let events gather, but not beyond half of what may be buffered, and not when this is closed."""
+        half = self._limit // 2
+        if len(self._buffer) >= half:
+            return
+        self._enough = half
         try:
-            await waiter
+            await self._wait(loop, loop.time() + seconds)
         finally:
-            self._waiter = None
             self._enough = 1
-            timer.cancel()
 
     def _bookmark(self) -> bytes:
         first, self._first = self._first, False
