@@ -18,7 +18,9 @@ from tests.manager.support import InProcessLeaseTransport, LeaseServer, LeaseTra
 from tests.support import run_virtual
 
 if TYPE_CHECKING:
-    from pyoperator.client import Gate, Response
+    from collections.abc import Callable
+
+    from pyoperator.client import Gate, Response, Transport
 
 
 class Asked(LeaseTransport):
@@ -34,20 +36,26 @@ class Asked(LeaseTransport):
         return await super().request(method, path, **options)
 
 
+def connections_over(
+    transport_factory: Callable[[Gate], Transport] | None, configuration: Configuration | None = None
+) -> Connections:
+    return Connections(
+        configuration,
+        transport_factory,
+        scheme=Scheme(),
+        clock=SystemClock(),
+        random=Randomness(1),
+        logger=get_logger(),
+    )
+
+
 @pytest.mark.parametrize("reachable", [True, False])
 def test_a_standby_keeps_a_connection_ready_for_its_first_write(reachable: bool) -> None:
     async def main() -> None:
         asked: list[tuple[Gate, str, float]] = []
         server = LeaseServer()
         server.reachable = reachable
-        connections = Connections(
-            None,
-            lambda gate: Asked(server, gate, asked),
-            scheme=Scheme(),
-            clock=SystemClock(),
-            random=Randomness(1),
-            logger=get_logger(),
-        )
+        connections = connections_over(lambda gate: Asked(server, gate, asked))
         gate = OpenGate()
         connections.fence(gate)
         keeping = asyncio.create_task(connections.keep_ready())
@@ -68,14 +76,7 @@ def test_a_fault_of_the_credentials_is_told_and_does_not_end_it() -> None:
     async def main() -> None:
         asked: list[tuple[Gate, str, float]] = []
         server = LeaseServer()
-        connections = Connections(
-            None,
-            lambda gate: Faulty(server, gate, asked),
-            scheme=Scheme(),
-            clock=SystemClock(),
-            random=Randomness(1),
-            logger=get_logger(),
-        )
+        connections = connections_over(lambda gate: Faulty(server, gate, asked))
         with capture_logs() as lines:
             keeping = asyncio.create_task(connections.keep_ready())
             await asyncio.sleep(20)
@@ -90,14 +91,7 @@ def test_a_fault_of_the_credentials_is_told_and_does_not_end_it() -> None:
 
 def test_in_process_there_is_nothing_to_keep_ready() -> None:
     async def main() -> None:
-        connections = Connections(
-            None,
-            lambda gate: InProcessLeaseTransport(LeaseServer(), gate),
-            scheme=Scheme(),
-            clock=SystemClock(),
-            random=Randomness(1),
-            logger=get_logger(),
-        )
+        connections = connections_over(lambda gate: InProcessLeaseTransport(LeaseServer(), gate))
         await connections.keep_ready()
 
     run_virtual(main)
@@ -105,9 +99,7 @@ def test_in_process_there_is_nothing_to_keep_ready() -> None:
 
 async def test_one_of_them_tells_where_the_configuration_came_from() -> None:
     configuration = Configuration("http://127.0.0.1:1", source="a test", warnings=("beware",))
-    connections = Connections(
-        configuration, None, scheme=Scheme(), clock=SystemClock(), random=Randomness(1), logger=get_logger()
-    )
+    connections = connections_over(None, configuration)
     connections.fence(OpenGate())
     with capture_logs() as lines:
         for transport in connections.all():
