@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 import tempfile
 import time
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -19,6 +18,7 @@ import aiohttp
 from benchmarks import _measurement
 from benchmarks._processes import BenchmarkError, end, start
 from pyoperator.client import AiohttpTransport, Client, Configuration
+from pyoperator.testing.lab._ports import ReservedPort
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterator
@@ -62,6 +62,7 @@ class Stage:
     session: aiohttp.ClientSession
     flags: tuple[str, ...]
     quiet: float
+    ports: ExitStack
     replicas: list[Replica] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
@@ -77,7 +78,7 @@ class Stage:
     async def replica(self, group: Path | None = None) -> Replica:
         """Start a replica, in a control group if one is given."""
         name = f"postgres-operator-{next(self.numbers)}"
-        metrics, probes = _free_address(), _free_address()
+        metrics, probes = (self.ports.enter_context(ReservedPort()).address for _ in range(2))
         command = [
             *([] if group is None else ["sh", "-c", f'echo $$ > "{group}/cgroup.procs" && exec "$@"', "sh"]),
             *(sys.executable, "-m", "postgres_operator.main"),
@@ -158,12 +159,6 @@ class Stage:
         await end(replica.process)
 
 
-def _free_address() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
-
-
 def leads(values: dict[str, float]) -> bool:
     return values.get("leader_election_master_status") == 1
 
@@ -191,8 +186,10 @@ async def open_stage(data: Path | None, *, flags: tuple[str, ...], quiet: float)
                 while not kubeconfig.exists():
                     if server.stdout is None or not await server.stdout.readline():
                         raise BenchmarkError("the API server did not start, see above")
-            async with aiohttp.ClientSession(timeout=timeout) as session:
-                stage = Stage(Path(folder), server, session, flags, quiet)
+            async with AsyncExitStack() as held:
+                session = await held.enter_async_context(aiohttp.ClientSession(timeout=timeout))
+                ports = held.enter_context(ExitStack())
+                stage = Stage(Path(folder), server, session, flags, quiet, ports)
                 try:
                     yield stage
                 finally:

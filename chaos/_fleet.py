@@ -214,10 +214,15 @@ class Fleet:
     async def stop(self) -> None:
         """Stop all, and start none any more; raises what made a start fail."""
         self._closed = True
-        for member in self.running:
-            member.stopping = True
-            member.thaw()
-        await asyncio.gather(*(member.process.stop(_PATIENCE) for member in self.running))
+        # A minder may be starting the next one at this moment: that one is stopped, too.
+        while minding := [minder for minder in self._minders if not minder.done()]:
+            running = self.running
+            for member in running:
+                member.stopping = True
+                member.thaw()
+            await asyncio.gather(*(member.process.stop(_PATIENCE) for member in running))
+            if not running:
+                await asyncio.wait(minding, return_when=asyncio.FIRST_COMPLETED)
         minders, self._minders = self._minders, []
         await asyncio.gather(*minders)
 

@@ -62,10 +62,21 @@ class Load:
                     await asyncio.sleep(0.05)
                     continue
                 await self._slots.acquire()
+                if self.paused:
+                    self._slots.release()
+                    continue
                 group.create_task(self._change())
                 # What a stall held back is not caught up with: the rate is a pace and no debt.
                 due = max(due + 1.0 / self.rate, loop.time() - 1.0)
                 await asyncio.sleep(max(0.0, due - loop.time()))
+
+    async def pause(self) -> None:
+        """Begin no further change, and wait for the answers of those under way: they may have been carried out late."""
+        self.paused = True
+        for _ in range(_IN_FLIGHT):
+            await self._slots.acquire()
+        for _ in range(_IN_FLIGHT):
+            self._slots.release()
 
     async def _change(self) -> None:
         try:

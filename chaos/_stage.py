@@ -111,7 +111,7 @@ class Stage:
 
     async def settle(self, within: float = _SETTLE_WITHIN) -> bool:
         """Stop the load and wait until nothing is left to do; tell whether that came true."""
-        self.load.paused = True
+        await self.load.pause()
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 while True:

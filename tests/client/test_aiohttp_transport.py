@@ -154,7 +154,7 @@ class TestGate:
             return web.Response()
 
         server.handler = handler
-        async with contextlib.aclosing(server.transport(gate=SwitchGate(bound=0.05))) as transport:
+        async with contextlib.aclosing(server.transport(gate=SwitchGate(bound=0.5))) as transport:
             with pytest.raises(TransportError, match="validity") as caught:
                 async with asyncio.timeout(20):  # the gate's bound, not the request's own timeout, must end it
                     await transport.request("PUT", "/x", body=b"{}", timeout=30)
@@ -339,11 +339,15 @@ async def test_watches_have_their_own_bound_and_starve_no_request(server: Fixtur
 
 async def test_requests_are_bounded(server: Fixture) -> None:
     busy = most = 0
+    all_there = asyncio.Event()
 
     async def handler(request: web.Request) -> web.StreamResponse:
         nonlocal busy, most
         busy += 1
         most = max(most, busy)
+        if busy == 3:
+            all_there.set()
+        await all_there.wait()
         await asyncio.sleep(0.001)
         busy -= 1
         return web.Response()

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pyoperator.client import Configuration, MergePatch
+from pyoperator.leaderelection import _process_timer
 from pyoperator.manager import Manager, configure_logging
 from pyoperator.objects import GroupVersionKind, ObjectKey
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 CONFIG_MAP = GroupVersionKind("", "v1", "ConfigMap")
 LEASE_NAME = "stalls.example.com"
+RETRY_PERIOD = 2.0
+"""Half of it lies between the last moment of writing and the end of what a renewal is good for: the time that a busy
+machine has to end a stalled process by its watcher, before its dead man's switch does."""
 _PAUSE = 0.02  # seconds between two writes
 
 
@@ -72,7 +76,7 @@ class Writer:
     async def _stall(self, how: str, seconds: str) -> None:
         # Soon after a renewal: how much is left of the lease must not depend on luck.
         status = self._manager.status
-        while ((election := status().election) is None) or (election.last_renew_age or 0.0) > 0.1:  # noqa: ASYNC110
+        while ((election := status().election) is None) or (election.last_renew_age or 0.0) > 0.25 * RETRY_PERIOD:  # noqa: ASYNC110
             await asyncio.sleep(0.005)  # renewals set no event on this loop
         say("stalls", self.name)
         _COMMANDS[how](float(seconds))
@@ -85,9 +89,9 @@ def make(kubeconfig: str, namespace: str, commands: asyncio.Queue[str]) -> Manag
         leader_election=True,
         leader_election_id=LEASE_NAME,
         leader_election_namespace=namespace,
-        lease_duration=3,
-        renew_deadline=2,
-        retry_period=0.5,
+        lease_duration=6,
+        renew_deadline=4,
+        retry_period=RETRY_PERIOD,
         metrics_bind_address="0",
         health_probe_bind_address="127.0.0.1:0",
         graceful_shutdown_timeout=5,
@@ -107,6 +111,8 @@ async def listen(commands: asyncio.Queue[str]) -> None:
 
 def main() -> int:
     configure_logging(format="json")
+    # What the switch says, where, and the end: apart, so that a busy machine lets each come to its turn.
+    vars(_process_timer).update(_LEAD=0.4, _APART=0.15)
     kubeconfig, *namespaces = sys.argv[1:]
     commands: asyncio.Queue[str] = asyncio.Queue()
     first, *others = (make(kubeconfig, namespace, commands) for namespace in namespaces)

@@ -160,7 +160,11 @@ def test_get_and_describe(orders: Kubectl) -> None:
     ):
         assert f"{wanted}\n" in everything
     assert re.search(r"orders-0 +1/1 +Running +0 ", orders("get", "pods", "-o", "wide"))
-    described = orders("describe", "postgres", "orders")
+    # The operator writes the event after the status that made the object Ready.
+    looks = (orders("describe", "postgres", "orders") for _ in range(300))
+    described = next(
+        (text for text in looks if "InstancesReady " in text.partition("Events:")[2]), "never such an event"
+    )
     assert "Ready Instances:         3" in described
     assert re.search(r"Normal +InstancesReady ", described), described
     assert re.search(r"Replicas: +3 desired \| 3 total", orders("describe", "statefulset", "orders"))

@@ -199,12 +199,18 @@ async def test_a_leader_that_was_paused_past_its_lease_writes_nothing() -> None:
         # Work that the paused one believes to be its own when it wakes up.
         await pair.client.create(postgres("meanwhile"))
         assert await pair.until(condition_is("default/meanwhile", "Ready", "True"), WITHIN)
-        await pair.client.patch(POSTGRES, "default/meanwhile", MergePatch({"spec": {"instances": 2}}))
+        changed = await pair.client.patch(POSTGRES, "default/meanwhile", MergePatch({"spec": {"instances": 2}}))
+        wanted = (changed.name, changed["metadata"]["generation"])
         paused.process.signal(signal.SIGCONT)
         # It has lost the leadership: it ends, by its dead man's switch (1) or by stepping down (3), whichever thread the
         # machine lets run first, and comes back as a follower.
         assert await paused.process.wait() in {1, 3}
-        assert await pair.until(all_settled, WITHIN)
+
+        def change_is_done(snapshot: Snapshot) -> bool:
+            shown = {(view.name.rpartition("/")[2], view.generation) for view in snapshot.objects}
+            return wanted in shown and all_settled(snapshot)
+
+        assert await pair.until(change_is_done, WITHIN)
         objects, children = await final_state(pair.client, pair.project)
         await pair.stop_replicas()
         verdict = verdict_of(pair.folder.audit_log, pair.project, pair.client.scheme, pair.starts, objects, children)

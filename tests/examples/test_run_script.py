@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import postgres_operator
+from pyoperator.testing.lab._ports import ReservedPort
 
 SCRIPT = Path(postgres_operator.__file__).with_name("run.sh")
 NOBODY = 65534
@@ -27,12 +27,6 @@ def _postgres_bin() -> Path | None:
 
 
 BIN = _postgres_bin()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Instance:
@@ -135,7 +129,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.skipif(BIN is None, reason="MISSING TOOL: PostgreSQL (initdb, pg_basebackup, ...): run.sh was not tested")
 def test_primary_and_standby(folder: Path) -> None:
     """A primary is initialised once; a standby copies it, streams, and refuses writes; both survive a restart."""
-    primary_port, standby_port = _free_port(), _free_port()
+    held = ReservedPort(), ReservedPort()
+    primary_port, standby_port = (port.number for port in held)
     started: list[Instance] = []
     try:
         standby = Instance(folder / "standby", 1, port=standby_port, primary_port=primary_port)
@@ -153,4 +148,6 @@ def test_primary_and_standby(folder: Path) -> None:
         for instance in started:
             if instance.process.poll() is None:
                 instance.stop()
+        for port in held:
+            port.close()
         shutil.rmtree(folder, ignore_errors=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ElectionConfig(
-    name="op", namespace="default", identity="a", lease_duration=2, renew_deadline=1.2, retry_period=0.3
+    name="op", namespace="default", identity="a", lease_duration=3, renew_deadline=2, retry_period=1.2
 )
 
 

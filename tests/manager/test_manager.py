@@ -360,7 +360,7 @@ def test_the_dead_mans_switch_is_on_in_run_and_off_in_start(
 
     assert make().run() == 0
     assert bool(timers) is in_run
-    assert all(9 < seconds <= 10 for seconds in timers)
+    assert all(5 < seconds <= 10 for seconds in timers)
     timers.clear()
     asyncio.run(make().start())
     assert bool(timers) is in_start

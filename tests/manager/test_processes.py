@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
+from pyoperator.testing.lab._ports import ReservedPort
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -163,7 +165,8 @@ async def test_what_does_not_stop_is_4_named_and_keeps_the_lease(kind: str, bloc
 
 async def test_probes_answer_while_the_work_loop_is_blocked() -> None:
     """And the lease is renewed meanwhile: the election lives on the supervisor thread too."""
-    async with program("stalled", "lease_duration=3", "renew_deadline=2", "retry_period=0.2") as running:
+    short = ("lease_duration=3", "renew_deadline=2", "retry_period=0.2")
+    async with program("stalled", *short, "stall_limit=60") as running:
         port = int((await running.line("working")).rpartition(" ")[2])
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
             for path in ("/healthz", "/readyz"):
@@ -178,9 +181,8 @@ async def test_probes_answer_while_the_work_loop_is_blocked() -> None:
 
 
 async def test_probes_and_metrics_of_a_working_manager() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        metrics = free.getsockname()[1]
-    async with program("worker", f"metrics_bind_address='127.0.0.1:{metrics}'") as running:
+    held = ReservedPort()
+    async with program("worker", f"metrics_bind_address='{held.address}'") as running:
         port = int((await running.line("working")).rpartition(" ")[2])
         async with aiohttp.ClientSession() as session:
             for path in ("/healthz", "/readyz"):
@@ -190,8 +192,9 @@ async def test_probes_and_metrics_of_a_working_manager() -> None:
                 assert await answer.text() == (
                     "[+]event-loop ok\n[+]leadership ok\n[+]healthz ok\nhealthz check passed\n"
                 )
-            async with session.get(f"http://127.0.0.1:{metrics}/metrics") as answer:
+            async with session.get(f"http://{held.address}/metrics") as answer:
                 text = await answer.text()
         assert 'leader_election_master_status{name="test.example.com"} 1.0' in text
         assert "pyoperator_event_loop_lag_seconds_bucket" in text
         assert "process_resident_memory_bytes" in text
+    held.close()

@@ -45,9 +45,10 @@ class RealStage:
 
     hand_overs = 1
 
-    def __init__(self, client: Client, namespace: str, folder: Path) -> None:
+    def __init__(self, client: Client, namespace: str, folder: Path, *, complete: bool) -> None:
         self.client = client
         self.namespace = namespace
+        self._patience = 60.0 if complete else 12.0
         self._folder = folder
         self._replicas: dict[str, Replica] = {}
 
@@ -60,7 +61,7 @@ class RealStage:
 
     async def until(self, what: str, condition: Callable[[], Awaitable[object]], within: float = 20.0) -> None:
         # kubectl's and the processes' own time is real here, and the machine may be busy.
-        await until(what, condition, max(within, 1.0) if within < 20 else 12.0)
+        await until(what, condition, max(within, 5.0) if within < 20 else self._patience)
 
     async def quiet(self) -> None:
         """Go on: time is dear here."""
@@ -86,7 +87,7 @@ async def stage(folder: Path, removed: Grant | None, *, enforcing: bool = False)
         await _set_roles(client, removed, enforcing=enforcing)
         await client.delete_all_of(GroupVersionKind("coordination.k8s.io", "v1", "Lease"), namespace=SYSTEM)
         namespace = await fresh_namespace(client, "least")
-        it = RealStage(client, namespace, folder)
+        it = RealStage(client, namespace, folder, complete=removed is None)
         try:
             async with stand_in(client, namespace):
                 yield it

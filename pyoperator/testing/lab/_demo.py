@@ -54,8 +54,8 @@ class Demo:
             await self._crash_the_leader()
             await creating
         # The crash's backlog is done first: the hand-over is measured under the load, not under what no update meets.
-        await self._reach("everything is settled again", self._everything_settled, _SETTLE_WITHIN)
-        async with _beside(load.change_for_ever()):
+        await self._settle("everything is settled again", load)
+        async with _changing(load):
             await self._reach("all replicas are ready", self._all_ready, _START_WITHIN)
             await load.wait_changes(_CHANGES_BEFORE_STOP)
             await self._stop_the_leader()
@@ -64,7 +64,7 @@ class Demo:
         note(
             f"the load ends after {load.changes} changes" + (f", {len(load.failures)} failed" if load.failures else "")
         )
-        await self._reach("everything is settled", self._everything_settled, _SETTLE_WITHIN)
+        await self._settle("everything is settled", load)
         objects, children = await final_state(lab.client, lab.project)
         await lab.stop_replicas()
         note("all replicas are stopped")
@@ -133,8 +133,14 @@ class Demo:
     def _all_ready(self, snapshot: Snapshot) -> bool:
         return sum(replica.state == "ready" for replica in snapshot.replicas) >= self._scale.replicas
 
-    def _everything_settled(self, snapshot: Snapshot) -> bool:
-        return len(snapshot.objects) == self._wanted and _all_settled(snapshot)
+    async def _settle(self, what: str, load: Load) -> None:
+        def settled(snapshot: Snapshot) -> bool:
+            shown = {obj.name: obj.generation for obj in snapshot.objects}
+            # The watch may lag behind the load's last change, and what it shows of the time before is settled, too.
+            current = all(shown.get(str(key), 0) >= generation for key, generation in load.generations.items())
+            return current and len(shown) == self._wanted and _all_settled(snapshot)
+
+        await self._reach(what, settled, _SETTLE_WITHIN)
 
     @property
     def _wanted(self) -> int:
@@ -181,6 +187,15 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncGenerator[asyncio.Tas
         task = group.create_task(work)
         yield task
         task.cancel()
+
+
+@asynccontextmanager
+async def _changing(load: Load) -> AsyncGenerator[None]:
+    """Change objects while the body runs; a change under way at its end is awaited."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(load.change_until_stopped())
+        yield
+        load.stop()
 
 
 def _all_settled(snapshot: Snapshot) -> bool:

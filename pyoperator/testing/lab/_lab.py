@@ -182,6 +182,8 @@ class Lab:
         for task in self._minders:
             task.cancel()
         await asyncio.gather(*self._minders, return_exceptions=True)
+        # One that the kubelet was starting when the others were stopped.
+        await self._stop([replica for replica in self._starts if replica.process.running])
         if self._transport is not None:
             await self._transport.aclose()
         if self._server is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pyoperator.client import ApiError, MergePatch, NoKindMatch, TransportError
@@ -11,7 +12,7 @@ from pyoperator.testing.lab._install import in_namespace
 
 if TYPE_CHECKING:
     from pyoperator.client import Client
-    from pyoperator.objects import ObjectKey
+    from pyoperator.objects import ObjectKey, Unstructured
     from pyoperator.testing.lab._project import Project
 
 CREATE_EVERY = 0.04
@@ -21,16 +22,22 @@ enough that two cores can serve three replicas and the server besides."""
 
 
 class Load:
-    """Makes ``count`` objects of the project's template, then changes one after the other until stopped."""
+    """Makes ``count`` objects of the project's template, then changes one after the other until stopped.
+
+    ``generations``: the last one that the server answered for each object, 0 for kinds without; a watch may still show
+    an earlier one.
+    """
 
     def __init__(self, client: Client, project: Project, count: int) -> None:
         self.count = count
         self.created: list[ObjectKey] = []
+        self.generations: dict[ObjectKey, int] = {}
         self.changes = 0
         self.failures: list[str] = []
         self._client = client
         self._project = project
         self._progress = asyncio.Event()
+        self._stopped = asyncio.Event()
 
     async def create_all(self) -> None:
         """Make the objects at a steady pace; raises LabError for one that is refused."""
@@ -41,6 +48,7 @@ class Load:
             except (ApiError, NoKindMatch, TransportError) as error:
                 raise LabError(f"the load's object {wanted.key} can't be created: {error}") from error
             self.created.append(created.key)
+            self.generations[created.key] = generation_of(created)
             self._progress.set()
             await asyncio.sleep(CREATE_EVERY)
 
@@ -56,19 +64,34 @@ class Load:
             self._progress.clear()
             await self._progress.wait()
 
-    async def change_for_ever(self) -> None:
-        """Change one object after the other until cancelled; what fails is counted and told at the end."""
+    async def change_until_stopped(self) -> None:
+        """Change one object after the other until :meth:`stop`; what fails is counted and told at the end.
+
+        A change under way is awaited: one that was cancelled could come to the server after everybody has looked.
+        """
         gvk = self._project.resource.gvk
-        while self.created:
+        while self.created and not self._stopped.is_set():
             key = self.created[self.changes % len(self.created)]
             patch = MergePatch(self._project.load.change_to(self.changes + 1))
             try:
-                await self._client.patch(gvk, key, patch)
+                self.generations[key] = generation_of(await self._client.patch(gvk, key, patch))
             except (ApiError, TransportError) as error:
                 self.failures.append(f"{key}: {error}")
             self.changes += 1
             self._progress.set()
-            await asyncio.sleep(CHANGE_EVERY)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHANGE_EVERY):
+                    await self._stopped.wait()
+
+    def stop(self) -> None:
+        """Let no further change begin."""
+        self._stopped.set()
 
     def __repr__(self) -> str:
         return f"Load({len(self.created)} of {self.count} created, {self.changes} changes, {len(self.failures)} failed)"
+
+
+def generation_of(obj: Unstructured) -> int:
+    """Return an object's generation, 0 if its kind has none."""
+    generation: int = obj["metadata"].get("generation") or 0
+    return generation
