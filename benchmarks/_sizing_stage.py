@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import time
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -62,7 +62,7 @@ class Stage:
     session: aiohttp.ClientSession
     flags: tuple[str, ...]
     quiet: float
-    ports: ExitStack
+    ports: AsyncExitStack
     replicas: list[Replica] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
@@ -186,9 +186,7 @@ async def open_stage(data: Path | None, *, flags: tuple[str, ...], quiet: float)
                 while not kubeconfig.exists():
                     if server.stdout is None or not await server.stdout.readline():
                         raise BenchmarkError("the API server did not start, see above")
-            async with AsyncExitStack() as held:
-                session = await held.enter_async_context(aiohttp.ClientSession(timeout=timeout))
-                ports = held.enter_context(ExitStack())
+            async with aiohttp.ClientSession(timeout=timeout) as session, AsyncExitStack() as ports:
                 stage = Stage(Path(folder), server, session, flags, quiet, ports)
                 try:
                     yield stage

@@ -71,12 +71,16 @@ class Load:
                 await asyncio.sleep(max(0.0, due - loop.time()))
 
     async def pause(self) -> None:
-        """Begin no further change, and wait for the answers of those under way: they may have been carried out late."""
+        """Begin no further change, and wait for the answers of those under way: they may be carried out late."""
         self.paused = True
-        for _ in range(_IN_FLIGHT):
-            await self._slots.acquire()
-        for _ in range(_IN_FLIGHT):
-            self._slots.release()
+        held = 0
+        try:
+            while held < _IN_FLIGHT:
+                await self._slots.acquire()
+                held += 1
+        finally:
+            for _ in range(held):
+                self._slots.release()
 
     async def _change(self) -> None:
         try:

@@ -111,9 +111,9 @@ class Stage:
 
     async def settle(self, within: float = _SETTLE_WITHIN) -> bool:
         """Stop the load and wait until nothing is left to do; tell whether that came true."""
-        await self.load.pause()
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
+                await self.load.pause()
                 while True:
                     with suppress(ApiError, TransportError):
                         if await self.load.settled():

@@ -51,12 +51,13 @@ def test_nothing_is_lost_duplicated_or_foreign(tmp_path: Path, monkeypatch: pyte
     assert measured["duplicates"] == measured["writes_by_non_leader"] == 0
     # How each leader's time ended, rather than how long it took: the latter is this machine's matter, too.
     (verdict,) = verdicts
-    (crashed,) = [tenure for tenure in verdict.tenures if tenure.how == "expired"]
-    assert (crashed.silence or 0) >= 3, "the lease"
-    assert measured["crash_takeover_s"] > 0
+    expired = [tenure for tenure in verdict.tenures if tenure.how == "expired"]
+    assert expired
+    assert all((tenure.silence or 0) >= 3 for tenure in expired), "the lease"
+    assert 0 < measured["crash_takeover_s"] < 6
     assert [tenure.how for tenure in verdict.tenures].count("released") >= 2
-    assert measured["graceful_handover_ms"] > 0
-    assert measured["rolling_handover_max_ms"] > 0
+    assert 0 < measured["graceful_handover_ms"] < 3000, "nobody waits for a lease that was released"
+    assert 0 < measured["rolling_handover_max_ms"] < 3000
     assert len(measured["gap_ms"]) >= 2
     assert min(measured["gap_ms"]) < 500, "who waits is told of a release, and does not come to see it at its next try"
     assert measured["lease_transitions"] >= 3

@@ -181,20 +181,19 @@ async def test_probes_answer_while_the_work_loop_is_blocked() -> None:
 
 
 async def test_probes_and_metrics_of_a_working_manager() -> None:
-    held = ReservedPort()
-    async with program("worker", f"metrics_bind_address='{held.address}'") as running:
-        port = int((await running.line("working")).rpartition(" ")[2])
-        async with aiohttp.ClientSession() as session:
-            for path in ("/healthz", "/readyz"):
-                async with session.get(f"http://127.0.0.1:{port}{path}") as answer:
-                    assert (answer.status, await answer.text()) == (200, "ok")
-            async with session.get(f"http://127.0.0.1:{port}/healthz?verbose") as answer:
-                assert await answer.text() == (
-                    "[+]event-loop ok\n[+]leadership ok\n[+]healthz ok\nhealthz check passed\n"
-                )
-            async with session.get(f"http://{held.address}/metrics") as answer:
-                text = await answer.text()
-        assert 'leader_election_master_status{name="test.example.com"} 1.0' in text
-        assert "pyoperator_event_loop_lag_seconds_bucket" in text
-        assert "process_resident_memory_bytes" in text
-    held.close()
+    with ReservedPort() as held:
+        async with program("worker", f"metrics_bind_address='{held.address}'") as running:
+            port = int((await running.line("working")).rpartition(" ")[2])
+            async with aiohttp.ClientSession() as session:
+                for path in ("/healthz", "/readyz"):
+                    async with session.get(f"http://127.0.0.1:{port}{path}") as answer:
+                        assert (answer.status, await answer.text()) == (200, "ok")
+                async with session.get(f"http://127.0.0.1:{port}/healthz?verbose") as answer:
+                    assert await answer.text() == (
+                        "[+]event-loop ok\n[+]leadership ok\n[+]healthz ok\nhealthz check passed\n"
+                    )
+                async with session.get(f"http://{held.address}/metrics") as answer:
+                    text = await answer.text()
+            assert 'leader_election_master_status{name="test.example.com"} 1.0' in text
+            assert "pyoperator_event_loop_lag_seconds_bucket" in text
+            assert "process_resident_memory_bytes" in text

@@ -210,7 +210,9 @@ async def test_election_reconcile_hand_over_crash_and_repair(tmp_path: Path) -> 
         assert verdict.not_reconciled == ()
         assert verdict.expected == 2
         assert verdict.graceful_handover_ms is not None
+        assert verdict.graceful_handover_ms < 4000, "nobody waits for a lease that was released"
         assert verdict.crash_takeover_s is not None
+        assert verdict.crash_takeover_s < 8
         # How they ended, rather than how long it took: the latter is this machine's matter, too.
         released, crashed = verdict.tenures[:2]
         assert (released.how, crashed.how) == ("released", "expired")

@@ -60,8 +60,8 @@ class RealStage:
         assert await self._replicas.pop(name).terminate() == 0
 
     async def until(self, what: str, condition: Callable[[], Awaitable[object]], within: float = 20.0) -> None:
-        # kubectl's and the processes' own time is real here, and the machine may be busy.
-        await until(what, condition, max(within, 5.0) if within < 20 else self._patience)
+        # The processes' own time is real here, and the machine may be busy; "at once" is still less than a retry.
+        await until(what, condition, max(within, 1.5) if within < 20 else self._patience)
 
     async def quiet(self) -> None:
         """Go on: time is dear here."""

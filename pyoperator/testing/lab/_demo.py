@@ -55,12 +55,14 @@ class Demo:
             await creating
         # The crash's backlog is done first: the hand-over is measured under the load, not under what no update meets.
         await self._settle("everything is settled again", load)
-        async with _changing(load):
+        async with _beside(load.change_until_stopped()) as changing:
             await self._reach("all replicas are ready", self._all_ready, _START_WITHIN)
             await load.wait_changes(_CHANGES_BEFORE_STOP)
             await self._stop_the_leader()
             await self._reach("all replicas are ready", self._all_ready, _START_WITHIN)
             await self._roll()
+            load.stop()
+            await changing
         note(
             f"the load ends after {load.changes} changes" + (f", {len(load.failures)} failed" if load.failures else "")
         )
@@ -187,15 +189,6 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncGenerator[asyncio.Tas
         task = group.create_task(work)
         yield task
         task.cancel()
-
-
-@asynccontextmanager
-async def _changing(load: Load) -> AsyncGenerator[None]:
-    """Change objects while the body runs; a change under way at its end is awaited."""
-    async with asyncio.TaskGroup() as group:
-        group.create_task(load.change_until_stopped())
-        yield
-        load.stop()
 
 
 def _all_settled(snapshot: Snapshot) -> bool:

@@ -48,7 +48,7 @@ class Load:
             except (ApiError, NoKindMatch, TransportError) as error:
                 raise LabError(f"the load's object {wanted.key} can't be created: {error}") from error
             self.created.append(created.key)
-            self.generations[created.key] = generation_of(created)
+            self.generations[created.key] = _generation(created)
             self._progress.set()
             await asyncio.sleep(CREATE_EVERY)
 
@@ -74,7 +74,7 @@ class Load:
             key = self.created[self.changes % len(self.created)]
             patch = MergePatch(self._project.load.change_to(self.changes + 1))
             try:
-                self.generations[key] = generation_of(await self._client.patch(gvk, key, patch))
+                self.generations[key] = _generation(await self._client.patch(gvk, key, patch))
             except (ApiError, TransportError) as error:
                 self.failures.append(f"{key}: {error}")
             self.changes += 1
@@ -91,7 +91,7 @@ class Load:
         return f"Load({len(self.created)} of {self.count} created, {self.changes} changes, {len(self.failures)} failed)"
 
 
-def generation_of(obj: Unstructured) -> int:
+def _generation(obj: Unstructured) -> int:
     """Return an object's generation, 0 if its kind has none."""
     generation: int = obj["metadata"].get("generation") or 0
     return generation
