@@ -10,14 +10,16 @@ WORKDIR /src
 # Dependencies first: they change less often than the source, and these layers are kept.
 COPY requirements/runtime.lock requirements/build.lock requirements/
 RUN python -m venv --without-pip /opt/operator
-RUN python -m pip --python /opt/operator/bin/python install --require-hashes --only-binary :all: --no-compile --requirement requirements/runtime.lock
+RUN python -m pip --python /opt/operator/bin/python install --no-deps --require-hashes --only-binary :all: --no-compile --requirement requirements/runtime.lock
 RUN python -m venv /opt/build
-RUN /opt/build/bin/python -m pip install --require-hashes --only-binary :all: --requirement requirements/build.lock
+RUN /opt/build/bin/python -m pip install --no-deps --require-hashes --only-binary :all: --requirement requirements/build.lock
 COPY LICENSE README.md pyproject.toml ./
 COPY pyoperator pyoperator
 COPY examples/postgres-operator examples/postgres-operator
 RUN /opt/build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir /opt/wheels . ./examples/postgres-operator
 RUN python -m pip --python /opt/operator/bin/python install --no-deps --no-index --no-compile /opt/wheels/*.whl
+# Nothing was resolved: the locks are complete. This says so if one is not.
+RUN python -m pip --python /opt/operator/bin/python check
 # Byte code that is checked by nobody rather than by time of writing: equal sources give equal files, and where it runs
 # nothing can be written. The operator does not load kubernetes_asyncio; its byte code would be the largest of all.
 RUN /opt/operator/bin/python -m compileall -q -x kubernetes_asyncio --invalidation-mode unchecked-hash /opt/operator/lib

@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
+RELEASE_VENV := .venv-release
+RELEASE_STAMP := $(RELEASE_VENV)/.installed
 
 LEASE_DURATION ?= 15
 RENEW_DEADLINE ?= 10
@@ -17,6 +19,7 @@ KUBECTL ?= kubectl
 DOCKER ?= docker
 # Tests that need more than one room; those that take longest first.
 TOGETHER := e2e benchmarks chaos soak deploy docs examples real simulation
+ROOMS = $(addprefix --ignore=tests/,$(TOGETHER)) tests
 LAB = $(BIN)/python -m pyoperator lab
 LAB_FLAGS = --replicas $(REPLICAS) --lease-duration $(LEASE_DURATION) --renew-deadline $(RENEW_DEADLINE) \
   --retry-period $(RETRY_PERIOD) --project examples/postgres-operator/lab.yaml
@@ -25,14 +28,25 @@ LAB_FLAGS = --replicas $(REPLICAS) --lease-duration $(LEASE_DURATION) --renew-de
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# A lock is complete, so nothing is resolved: pips up to 23.2 refuse a locked requirement with an extra as soon as the index
+# has a newer release. `pip check` afterwards tells what is missing. --clear: what an older lock had installed goes.
+PIP = -m pip --disable-pip-version-check
+define INSTALL_LOCK
+	@$(PYTHON) -m venv --clear $(1)
+	@$(1)/bin/python $(PIP) install --quiet --no-deps --require-hashes --requirement $(2)
+endef
+define CHECK_REQUIREMENTS
+	@told=$$($(1)/bin/python $(PIP) check) || { echo "$$told" >&2; exit 1; }
+endef
+
 $(STAMP): requirements/dev.lock pyproject.toml examples/postgres-operator/pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "make: needs python3 (3.11 or newer): install it, or say PYTHON=/path/to/python3" >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is older than 3.11: say PYTHON=python3.11 or newer" >&2; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' || { echo "make: $(PYTHON) has no venv module: install it (Debian: apt-get install python3-venv)" >&2; exit 2; }
 	@echo "setting up $(VENV) from requirements/dev.lock"
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --editable examples/postgres-operator
+	$(call INSTALL_LOCK,$(VENV),requirements/dev.lock)
+	@$(BIN)/python $(PIP) install --quiet --no-deps --no-build-isolation --editable . --editable examples/postgres-operator
+	$(call CHECK_REQUIREMENTS,$(VENV))
 	@touch $(STAMP)
 
 .PHONY: setup
@@ -49,7 +63,7 @@ demo: $(STAMP) ## The same, finite and measured: crash, hand-over, rolling updat
 .PHONY: test
 test: $(STAMP) lint typecheck ## All gates and all tests
 	@# Each room by itself, measured; the floor of the branch coverage only rises.
-	$(BIN)/python -m pytest -n 3 -q --cov --cov-report= $(addprefix --ignore=tests/,$(TOGETHER)) tests
+	$(BIN)/python -m pytest -n 3 -q --cov --cov-report= $(ROOMS)
 	$(BIN)/python -m coverage report --format=total
 	@# The rooms together: virtual time, real processes, documents.
 	$(BIN)/python -m pytest -n 2 -q --durations=10 $(addprefix tests/,$(TOGETHER))
@@ -83,8 +97,8 @@ conformance: $(STAMP) ## The same requests to the embedded server and, with PYOP
 
 # What is measured has the runtime dependencies alone, as an image has.
 $(BENCH_STAMP): requirements/runtime.lock
-	@$(PYTHON) -m venv $(BENCH_VENV)
-	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/runtime.lock
+	$(call INSTALL_LOCK,$(BENCH_VENV),requirements/runtime.lock)
+	$(call CHECK_REQUIREMENTS,$(BENCH_VENV))
 	@touch $(BENCH_STAMP)
 
 .PHONY: bench
@@ -120,6 +134,28 @@ e2e-real: $(STAMP) ## The operator as processes against a real kube-apiserver (s
 packaging: $(STAMP) ## Build the packages, install them into empty environments, run the Dockerfile's steps (downloads)
 	$(BIN)/python -m pytest tests/deploy -m packaging -p no:xdist
 
+# Who installs the library gets no lock: newer and older dependencies than the locked ones must do as well.
+.PHONY: newest
+newest: $(STAMP) $(RELEASE_STAMP) ## The rooms' tests with the newest release of every dependency (downloads)
+	$(BIN)/python scripts/rooms newest $(ROOMS)
+
+.PHONY: oldest
+oldest: $(STAMP) $(RELEASE_STAMP) ## The rooms' tests with the oldest release that pyproject.toml allows of every dependency (downloads)
+	$(BIN)/python scripts/rooms oldest $(ROOMS)
+
+.PHONY: pythons
+pythons: $(STAMP) ## The rooms' tests on every other supported Python that is at hand, with the lock (downloads)
+	$(BIN)/python scripts/rooms locked $(ROOMS)
+
+$(RELEASE_STAMP): requirements/release.lock
+	$(call INSTALL_LOCK,$(RELEASE_VENV),requirements/release.lock)
+	$(call CHECK_REQUIREMENTS,$(RELEASE_VENV))
+	@touch $(RELEASE_STAMP)
+
+.PHONY: dist
+dist: $(RELEASE_STAMP) ## Wheel, source distribution and bill of materials in dist/, built twice and compared (see scripts/dist)
+	@PYTHON=$(CURDIR)/$(RELEASE_VENV)/bin/python scripts/dist
+
 # Whatever changes a cluster says first which one. The image is set in a copy: the files in config/ stay as they are.
 define REACH
 	@command -v $(KUBECTL) >/dev/null || { echo "make: needs kubectl: install it, or say KUBECTL=/path/to/kubectl" >&2; exit 2; }
@@ -154,14 +190,15 @@ docker-build: ## Build the operator's image as IMG
 	@$(DOCKER) info >/dev/null 2>&1 || { echo "make: $(DOCKER) is there, but its engine does not answer: start it ($(DOCKER) info tells why)" >&2; exit 2; }
 	$(DOCKER) build --tag $(IMG) .
 
-COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
+COMPILE = $(RELEASE_VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 .PHONY: lock
-lock: ## Resolve requirements/*.lock anew (needs uv)
-	$(COMPILE) --group dev --all-extras pyproject.toml --output-file requirements/dev.lock
+lock: $(RELEASE_STAMP) ## Resolve requirements/*.lock anew; LOCK_FLAGS=--upgrade takes the newest releases (downloads)
+	$(COMPILE) $(LOCK_FLAGS) --group dev --all-extras pyproject.toml --output-file requirements/dev.lock
 	$(COMPILE) --constraints requirements/dev.lock pyproject.toml --output-file requirements/runtime.lock
 	echo "hatchling>=1.27" | $(COMPILE) --constraints requirements/dev.lock - --output-file requirements/build.lock
+	$(COMPILE) $(LOCK_FLAGS) --constraints requirements/build.lock --group release --no-sources --output-file requirements/release.lock
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* .run
+	rm -rf $(VENV) .venv-* dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* .run

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+SUPPORTED = ("3.11", "3.12", "3.13", "3.14")  # oldest first, as pyproject.toml's classifiers name them
+
 
 def interpreter(version: str) -> Path | None:
     """Find ``python<version>`` (3.13) on PATH or among pyenv's; None if there is none that starts."""

@@ -14,6 +14,7 @@ from tests.deploy.interpreters import interpreter
 from tests.deploy.manifests import ROOT
 
 LOCKS = ("runtime.lock", "build.lock")
+EVERY_LOCK = ("dev.lock", "release.lock", *LOCKS)
 # On disk, of the base image that the Dockerfile names (python:3.13 on Alpine): what its tags have had, rounded up.
 BASE_MEGABYTES = 50
 LIMIT_MEGABYTES = 150
@@ -52,7 +53,7 @@ def test_copies_what_exists_and_is_not_ignored() -> None:
         assert source in kept
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", EVERY_LOCK)
 def test_locks_are_hashed_and_name_no_index(lock: str) -> None:
     text = (ROOT / "requirements" / lock).read_text()
     entries = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
