@@ -52,7 +52,8 @@ class CacheOptions:
             raise ValueError(f"compression is {self.compression!r}: give 'zstd' or None")
         if self.compression is not None and implementation() is None:
             raise ImportError(
-                "compression='zstd' needs Python 3.14 or the package zstandard: pip install 'pyoperator[compression]'"
+                "compression='zstd' needs Python 3.14 or the package zstandard: pip install zstandard "
+                "(the extra compression of pyoperator-runtime has it)"
             )
         if self.idle_timeout <= 0:
             raise ValueError(

@@ -231,7 +231,8 @@ class EmbeddedServer:
             return self._authority.prepare()
         except ModuleNotFoundError as error:
             raise EmbeddedServerError(
-                "HTTPS needs the package cryptography: pip install 'pyoperator[apiserver]', or use --insecure"
+                "HTTPS needs the package cryptography: pip install cryptography (the extra apiserver of "
+                "pyoperator-runtime has it), or use --insecure"
             ) from error
         except OSError as error:
             raise EmbeddedServerError(

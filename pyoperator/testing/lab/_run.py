@@ -98,6 +98,7 @@ def _load_view() -> tuple[Any, Any]:
         from pyoperator.testing.lab._view import render
     except ModuleNotFoundError as error:
         raise LabError(
-            "the live view needs the package rich: pip install 'pyoperator[view]', or pipe the output for plain lines"
+            "the live view needs the package rich: pip install rich (the extra view of pyoperator-runtime has it), "
+            "or pipe the output for plain lines"
         ) from error
     return Live, render

@@ -117,5 +117,5 @@ def test_a_renewal_is_no_news() -> None:
 
 def test_a_missing_rich_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rich.live", None)
-    with pytest.raises(LabError, match=r"pip install 'pyoperator\[view\]'"):
+    with pytest.raises(LabError, match=r"pip install rich"):
         _load_view()
