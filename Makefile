@@ -14,6 +14,7 @@ RENEW_DEADLINE ?= 10
 RETRY_PERIOD ?= 2
 REPLICAS ?= 3
 OBJECTS ?= 50
+SEEDS ?= 1-20000
 IMG ?= controller:latest
 KUBECTL ?= kubectl
 DOCKER ?= docker
@@ -117,6 +118,10 @@ soak: $(STAMP) ## A day of virtual time and a quarter of an hour of real time: d
 .PHONY: simulate
 simulate: $(STAMP) ## Elections by the hundred thousand on virtual time, and whole replicas by the thousand (see scripts/simulate)
 	@PYTHON=$(BIN)/python scripts/simulate --histories 100000 --full-stack 1000 --jobs 2
+
+.PHONY: own-writes
+own-writes: $(STAMP) ## Reads that must see own writes, against 20,000 histories of the server (SEEDS=1-200000: some 70 minutes)
+	@$(BIN)/python -m tests.cache.own_writes_history --seeds $(SEEDS)
 
 .PHONY: storm
 storm: $(STAMP) ## The cache in ten virtual minutes of every fault at once, for 50 seeds (see scripts/storm)

@@ -82,7 +82,7 @@ class Informer:
         self._intake = Intake(scheme, options, self.store.get, self._packing)
         self._held_fields = FieldSelector.parse(options.field_selector)
         self._held_labels = LabelSelector.parse(options.label_selector)
-        self.own_writes: OwnWrites = OwnWrites(self.store, self._seen_version, self._logger)
+        self.own_writes: OwnWrites = OwnWrites(self.store, self._seen_version, self._logger, selective=self.selective)
         self.dropped: asyncio.Event = asyncio.Event()  # set by the cache when the last reference was given back
         self._registrations: tuple[Registration, ...] = ()
         self._handler_errors = 0

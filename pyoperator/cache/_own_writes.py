@@ -50,19 +50,29 @@ class OwnWrites:
     A write is dropped by the first event of its object that tells of it or of something newer, or when the informer has
     come to a newer version in any other way (a list, a bookmark, events of other objects). Nothing polls: waiting reads
     (``awaited``: for what) are woken by :meth:`seen`, :meth:`listed` and :meth:`advanced`. ``seen_version(namespace)``
-    tells how far the informer has come, "" for all its namespaces. Times are those of the loop.
+    tells how far the informer has come, "" for all its namespaces. ``selective``: the informer leaves objects out, so that
+    to be told of an object's end may only mean that it left the selection, and it may come back before it is deleted: a
+    deletion is then not settled by such an event, but held against what comes after it. Times are those of the loop.
 
     Memory is bounded: beyond 10,000 objects (the watch is down, and writes go on) the oldest are remembered only as one
     version that every read waits for.
     """
 
-    def __init__(self, store: Store, seen_version: Callable[[str], int], logger: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        store: Store,
+        seen_version: Callable[[str], int],
+        logger: FilteringBoundLogger,
+        *,
+        selective: bool = False,
+    ) -> None:
         self.unseen: OrderedDict[ObjectKey, list[UnseenWrite]] = OrderedDict()
         self.deletions: dict[ObjectKey, list[Deletion]] = {}
         self.awaited: list[UnseenWrite] = []
         self._store = store
         self._seen_version = seen_version
         self._logger = logger
+        self._selective = selective
         self._highest = 0
         self._waits = 0
         self._timeouts = 0
@@ -105,7 +115,7 @@ class OwnWrites:
                 labels = next((found.write.labels for found in known if found.write.labels), None)
                 write = msgspec.structs.replace(write, labels=labels)
             self.unseen.move_to_end(write.key)
-        record = UnseenWrite(write, now, now)
+        record = UnseenWrite(write, now, now, known=write.known)
         if write.effect != "present":
             self._recognize(record)
             if not (write.version or record.known):
@@ -194,7 +204,9 @@ class OwnWrites:
         write = record.write
         if entry.metadata.uid == write.uid:
             self._recognize(record)
-            return deleted or (write.effect == "dying" and entry.metadata.deletion_timestamp is not None)
+            if write.effect == "dying" and entry.metadata.deletion_timestamp is not None:
+                return True
+            return deleted and not self._selective
         return not deleted and succeeds(entry, record)
 
     def _recognize(self, record: UnseenWrite) -> None:
@@ -215,11 +227,12 @@ class OwnWrites:
                     left.append(record)
                     record.wake()
             self._keep(key, left)
+        self._forget_old(asyncio.get_running_loop().time())
 
     def advanced(self) -> None:
         """Take note that the informer has come on by another object's event: no event of their own may follow."""
         for record in self.awaited:
-            if self._passed(record.write):
+            if record.write.effect != "gone" and self._come_to(record.write):
                 record.wake()
 
     def close(self) -> None:
@@ -330,7 +343,8 @@ class OwnWrites:
             behind = version_of(entry) < write.version if entry is not None else write.selected
             return behind and not self._passed(write)
         if entry is None:
-            return False
+            # It may still be dying, and the informer not even have come to its making.
+            return write.effect == "dying" and write.selected and not record.known and not self._come_to(write)
         if entry.metadata.uid != write.uid:
             # A predecessor, which was gone long before, or a successor.
             return not succeeds(entry, record)
@@ -338,7 +352,10 @@ class OwnWrites:
 
     def _passed(self, write: Write) -> bool:
         """Tell whether the informer has come to the version of a write, whatever became of the object."""
-        return write.effect == "present" and self._seen_version(write.key.namespace) >= write.version
+        return write.effect == "present" and self._come_to(write)
+
+    def _come_to(self, write: Write) -> bool:
+        return self._seen_version(write.key.namespace) >= write.version
 
     # --- state
 

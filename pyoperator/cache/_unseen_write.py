@@ -23,7 +23,7 @@ class Write(msgspec.Struct, frozen=True):
 
     ``effect``: "present": the object of that uid has ``version`` now; "gone": it is no more; "dying": it is no more, or
     has a deletionTimestamp (``version`` is then one that it had before, 0 if none is known). ``labels``: those of the answer, None where it has none. ``selected``: whether the informer
-    selects the object as it was written.
+    selects the object as it was written. ``known``: whether the informer has known the object that is gone.
     """
 
     key: ObjectKey
@@ -32,6 +32,7 @@ class Write(msgspec.Struct, frozen=True):
     version: int = 0
     labels: Mapping[str, str] | None = None
     selected: bool = True
+    known: bool = False
 
 
 class Deletion:

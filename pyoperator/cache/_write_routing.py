@@ -89,7 +89,7 @@ def _effects(informer: Informer, write: ObservedWrite, version: int, begun: Dele
     if deletes and not place.name:
         return _of_collection(informer, write)
     if begun is not None and write.answer.kind == "Status":
-        return _of_status(write, begun.get(informer))
+        return _of_status(informer, write, begun.get(informer))
     if (deletes or metadata.deletion_timestamp is not None) and _is_gone(metadata):
         # Deleted, or the last finalizer went with this write: then the version is the one before the deletion.
         return (Write(write.key, "gone", metadata.uid, version),)
@@ -102,13 +102,16 @@ def _effects(informer: Informer, write: ObservedWrite, version: int, begun: Dele
     return (Write(write.key, "present", metadata.uid, version, metadata.labels, _selects(informer, write)),)
 
 
-def _of_status(write: ObservedWrite, begun: Deletion | None) -> Iterable[Write]:
+def _of_status(informer: Informer, write: ObservedWrite, begun: Deletion | None) -> Iterable[Write]:
     """Read a Status, which names no version: the object is gone, or, of an eviction, on its way."""
     deletes = write.method == "DELETE"
     uid = write.deleted_uid() if deletes else "" if begun is None else begun.held
-    if not uid or (begun is not None and uid in begun.seen):
+    ended = begun is not None and uid in begun.seen
+    # What an informer with selectors took for the end may have been a change of labels, and it may have come back since.
+    if not uid or (ended and not informer.selective):
         return ()
-    return (Write(write.key, "gone" if deletes else "dying", uid),)
+    known = ended or (begun is not None and uid == begun.held)
+    return (Write(write.key, "gone" if deletes else "dying", uid, known=known),)
 
 
 def _of_collection(informer: Informer, write: ObservedWrite) -> Iterable[Write]:
@@ -118,7 +121,8 @@ def _of_collection(informer: Informer, write: ObservedWrite) -> Iterable[Write]:
     for metadata in found:
         if metadata.deletion_timestamp is None:
             version = as_number(metadata.resource_version)
-            yield Write(metadata.key, "dying", metadata.uid, version, metadata.labels)
+            selected = not informer.held_fields.equal and informer.held_labels.matches(metadata.labels)
+            yield Write(metadata.key, "dying", metadata.uid, version, metadata.labels, selected)
 
 
 def _kind(informer: Informer) -> tuple[str, str]:

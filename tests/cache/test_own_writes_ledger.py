@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import structlog
@@ -50,10 +50,10 @@ def test_paths(path: str, place: tuple[str, ...] | None) -> None:
 class Ledger:
     """The own writes of an informer that is told what to see."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, selective: bool = False) -> None:
         self.store = Store()
         self.version = 0
-        self.own = OwnWrites(self.store, lambda _: self.version, structlog.get_logger())
+        self.own = OwnWrites(self.store, lambda _: self.version, structlog.get_logger(), selective=selective)
         self.key = ObjectKey("a", "x")
 
     def see(self, uid: str, version: int, *, name: str = "x", deleted: bool = False, dying: bool = False) -> None:
@@ -76,9 +76,9 @@ class Ledger:
         return not await self.own.caught_up(self.key, 0.001)
 
 
-def on_ledger(body: Callable[[Ledger], Awaitable[None]]) -> None:
+def on_ledger(body: Callable[[Ledger], Awaitable[None]], *, selective: bool = False) -> None:
     async def main() -> None:
-        await body(Ledger())
+        await body(Ledger(selective=selective))
 
     run_virtual(main)
 
@@ -124,6 +124,73 @@ def test_gone_is_more_than_dying() -> None:
         assert await ledger.blocks()
         ledger.see("first", 6, deleted=True)
         assert not await ledger.blocks()
+
+    on_ledger(body)
+
+
+@pytest.mark.parametrize("effect", ["gone", "dying"])
+@pytest.mark.parametrize("version", [0, 8])
+def test_what_leaves_a_selection_may_come_back_before_its_deletion(
+    effect: Literal["gone", "dying"], version: int
+) -> None:
+    """An informer with selectors is told the same of an object that no longer fits as of one that is deleted."""
+
+    async def body(ledger: Ledger) -> None:
+        ledger.see("first", 5)
+        ledger.own.note(Write(ledger.key, effect, "first", version))
+        ledger.see("first", 6, deleted=True)  # its labels have changed
+        assert not await ledger.blocks()
+        ledger.see("first", 8)  # and changed again
+        assert await ledger.blocks()
+        ledger.see("first", 9, deleted=True)
+        assert not await ledger.blocks()
+        ledger.see("second", 12)
+        assert not await ledger.blocks()
+        assert not ledger.own.unseen
+
+    on_ledger(body, selective=True)
+
+
+def test_the_end_of_an_object_that_is_selected_is_not_held_against_others_for_ever() -> None:
+    async def body(ledger: Ledger) -> None:
+        ledger.see("first", 5)
+        ledger.own.note(Write(ledger.key, "gone", "first"))
+        ledger.see("first", 6, deleted=True)
+        ledger.own.listed()
+        assert ledger.own.unseen
+        await asyncio.sleep(31)
+        ledger.own.listed()
+        assert not ledger.own.unseen
+
+    on_ledger(body, selective=True)
+
+
+def test_what_dies_is_not_taken_for_absent_by_an_informer_that_has_not_come_to_its_making() -> None:
+    """Of a collection that was deleted, some may have been made by others, and be held back by finalizers."""
+
+    async def body(ledger: Ledger) -> None:
+        ledger.see("other", 3, name="y")
+        ledger.own.note(Write(ledger.key, "dying", "first", 5))
+        ledger.own.note(Write(ObjectKey("a", "z"), "dying", "unselected", 5, selected=False))
+        assert await ledger.blocks()
+        assert await ledger.own.caught_up(ObjectKey("a", "z"), 0.001)
+        ledger.see("first", 5)
+        assert await ledger.blocks()
+        ledger.see("first", 6, dying=True)
+        assert not await ledger.blocks()
+
+    on_ledger(body)
+
+
+def test_an_informer_that_has_come_further_knows_that_what_it_lacks_is_gone() -> None:
+    async def body(ledger: Ledger) -> None:
+        ledger.own.note(Write(ledger.key, "dying", "first", 5))
+        waiting = asyncio.create_task(ledger.own.caught_up(ledger.key, 5))
+        await asyncio.sleep(1)
+        ledger.see("other", 7, name="y")
+        ledger.own.advanced()
+        assert await waiting
+        assert asyncio.get_running_loop().time() < 2
 
     on_ledger(body)
 
