@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -111,7 +110,7 @@ class OIDCCredentials(WithCertificate):
                 tokens = await self._exchange(session, before.refresh_token)
         except TimeoutError as error:
             raise self._failure(f"no answer within {self._provider.timeout:g} s") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, msgspec.DecodeError) as error:
             # Not chained: such an error may hold the request, and with it the secrets.
             raise self._failure(f"{type(error).__name__}") from None
         if not tokens.id_token:
@@ -173,7 +172,7 @@ def _expiry(token: str) -> float | None:
     try:
         claims = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
         return msgspec.json.decode(claims, type=_Claims).exp
-    except (binascii.Error, ValueError):
+    except (ValueError, msgspec.DecodeError):  # the latter is one of the former from msgspec 0.21 on
         return None
 
 
@@ -181,6 +180,6 @@ def _error_code(body: bytes) -> str:
     """Return OAuth's error code, the only part of such an answer that is safe to show."""
     try:
         code = msgspec.json.decode(body, type=dict[str, Any]).get("error")
-    except ValueError:
+    except (ValueError, msgspec.DecodeError):
         return ""
     return f" {code}" if isinstance(code, str) and _CODE.fullmatch(code) else ""
