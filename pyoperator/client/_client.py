@@ -84,6 +84,8 @@ class Client(Writer):
     ) -> T:
         """Send the difference between two states of an object as a merge patch, or nothing if there is none.
 
+        ``modified`` is best made by ``copy.deepcopy(original)`` (``model_copy(deep=True)``): what both share and somebody
+        edits in place is no difference. This library's own helpers edit nothing that a copy may share.
         With ``optimistic_lock`` the patch carries the uid and resourceVersion of ``original``.
         """
         return await patch_from(
@@ -139,10 +141,11 @@ class Client(Writer):
     ) -> Any:
         """Change an object's status in one step: what ``mutate`` makes different is sent, or nothing.
 
-        Called as ``patch_status(obj, mutate)``, which leaves ``obj`` as it is, or ``patch_status(kind, key, mutate)``,
+        Called as ``patch_status(obj, mutate)``, which leaves ``obj`` as it is (and compares with it: what was edited in
+        ``obj`` itself before is not sent), or ``patch_status(kind, key, mutate)``,
         which reads the object first. Returns the object as stored. With ``optimistic_lock`` the patch carries the uid
-        and resourceVersion that were read. Raises Conflict, NotFound, and ValueError if ``mutate`` changes more than
-        the status.
+        and resourceVersion that were read. Raises Conflict, NotFound, ValueError if ``mutate`` changes more than the
+        status, TypeError if it is an async function.
         """
         if mutate is None:
             return await patch_status(self, kind, key, optimistic_lock=optimistic_lock, **options)

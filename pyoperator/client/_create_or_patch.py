@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
@@ -114,7 +115,7 @@ async def patch_status(
     codec = client.scheme.codec_for(obj)
     encoded = codec.encode(obj)
     changed = codec.decode(encoded)  # the caller's object, perhaps a shared one, stays as it was read
-    mutate(changed)
+    _call(mutate, changed)
     before: dict[str, Any] = msgspec.json.decode(encoded)
     after = _document(client, changed)
     reported, report = ({"status": document.pop("status", None)} for document in (before, after))
@@ -145,16 +146,26 @@ async def _mutate_existing(
     # Both sides pass through the same encoder: what it leaves out or spells differently is no difference.
     before = _document(client, existing)
     _, _, identity = await client._take_apart(existing)
-    mutate(existing)
+    _call(mutate, existing)
     _check_identity(identity, (await client._take_apart(existing))[2])
     return existing, before, _document(client, existing)
 
 
 async def _create(client: Writer, obj: T, mutate: Callable[[T], None], **options: Unpack[WriteOptions]) -> T:
     _, _, identity = await client._take_apart(obj)
-    mutate(obj)
+    _call(mutate, obj)
     _check_identity(identity, (await client._take_apart(obj))[2])
     return await client.create(obj, **options)
+
+
+def _call(mutate: Callable[[T], object], obj: T) -> None:
+    returned = mutate(obj)
+    if iscoroutine(returned):
+        returned.close()
+        raise TypeError(
+            "mutate is an async function, and has changed nothing: it is called between a read and a write that belong "
+            "together; await what it needs before, and let it be a plain function"
+        )
 
 
 def _check_identity(before: Metadata, after: Metadata) -> None:

@@ -124,7 +124,7 @@ class ApplyPatch:
     def has_precondition(self) -> bool:
         try:
             return bool(metadata_of(self.obj).resource_version)
-        except AttributeError:
+        except (AttributeError, TypeError):
             return False  # a shape that only its own codec can read
 
     def encode(self, scheme: Scheme) -> bytes:

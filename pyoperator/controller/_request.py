@@ -30,7 +30,7 @@ class Request(ObjectKey):
         key = getattr(found, "key", None)  # an entry's or a custom resource's
         try:
             return cls(*(key if isinstance(key, ObjectKey) else metadata_of(found).key))
-        except AttributeError:
+        except (AttributeError, TypeError):
             raise TypeError(f"{found!r} is no object: give one with metadata, a cache entry or an ObjectKey") from None
 
 

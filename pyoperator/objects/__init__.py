@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from pyoperator.objects._builtin_kinds import BUILTIN_KINDS
 from pyoperator.objects._finalizers import add_finalizer, has_finalizer, remove_finalizer
 from pyoperator.objects._kinds import GroupVersionKind, ResourceKind
-from pyoperator.objects._metadata import Metadata, ObjectKey, OwnerReference, metadata_of, partial_metadata
+from pyoperator.objects._metadata import Metadata, ObjectKey, OwnerReference, partial_metadata
+from pyoperator.objects._shapes import metadata_of
 from pyoperator.objects._timestamps import format_micro_time, format_time, parse_time
 from pyoperator.objects._unstructured import Unstructured
 

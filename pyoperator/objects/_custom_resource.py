@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -13,6 +14,7 @@ from pyoperator.objects._metadata import Metadata, ObjectKey, OwnerReference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Unpack
 
 
 class Model(BaseModel):
@@ -159,12 +161,29 @@ class ResourceOptions:
     selectable_fields: tuple[str, ...] = field(default=())
 
 
+# What a class line may say of its kind; pydantic's own options (frozen=True, title=...) come beside it.
+_OPTIONS: Final = (
+    "group", "version", "kind", "plural", "namespaced", "short_names", "categories", "printer_columns",
+    "status_subresource", "scale_paths", "storage", "selectable_fields",
+)  # fmt: skip
+
+
+def _unknown_option(name: str, option: str) -> str:
+    from difflib import get_close_matches
+
+    spelled = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", option).lower()
+    close = get_close_matches(spelled, _OPTIONS, 1)
+    remedy = f"did you mean {close[0]}=?" if close else f"it takes {', '.join(_OPTIONS)}, and pydantic's configuration"
+    return f"class {name}(CustomResource, {option}=...): there is no such option; {remedy}"
+
+
 class CustomResource(Model):
     """Base class of a typed kind.
 
     ``class Postgres(CustomResource, group="database.example.com", version="v1", short_names=("pg",))`` with
     ``spec: PostgresSpec`` and ``status: PostgresStatus | None = None``. The kind defaults to the class name, the plural
-    to the lower-cased kind + "s". ``scale_paths`` = (specReplicasPath, statusReplicasPath, labelSelectorPath or "").
+    to the lower-cased kind + "s". An option that is not known raises TypeError, and so does a ``status`` without a default:
+    an object has none until its controller reports one. ``scale_paths`` = (specReplicasPath, statusReplicasPath, labelSelectorPath or "").
 
     Unknown fields are kept. Written is what was set (explicitly, by an edit in place, or by the server), never a default.
     """
@@ -175,9 +194,30 @@ class CustomResource(Model):
     kind: str = ""
     metadata: ObjectMeta = Field(default_factory=ObjectMeta)
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        # pydantic hands the class line's options to both hooks; the one below reads them, with the fields known.
-        super().__init_subclass__()
+    if TYPE_CHECKING:
+        # For editors, and for type checkers that look at a class line's options in spite of pydantic's metaclass.
+        def __init_subclass__(
+            cls,
+            *,
+            group: str = ...,
+            version: str = ...,
+            kind: str = ...,
+            plural: str = ...,
+            namespaced: bool = ...,
+            short_names: Sequence[str] = ...,
+            categories: Sequence[str] = ...,
+            printer_columns: Sequence[PrinterColumn] = ...,
+            status_subresource: bool = ...,
+            scale_paths: tuple[str, str, str] | None = ...,
+            storage: bool = ...,
+            selectable_fields: Sequence[str] = ...,
+            **config: Unpack[ConfigDict],
+        ) -> None: ...
+    else:
+
+        def __init_subclass__(cls, **options: Any) -> None:
+            # pydantic hands the class line's options to both hooks; the one below reads them, with the fields known.
+            super().__init_subclass__()
 
     @classmethod
     def __pydantic_init_subclass__(
@@ -197,7 +237,15 @@ class CustomResource(Model):
         selectable_fields: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
-        super().__pydantic_init_subclass__(**kwargs)
+        if kwargs:
+            raise TypeError(_unknown_option(cls.__name__, next(iter(kwargs))))
+        super().__pydantic_init_subclass__()
+        status = cls.__pydantic_fields__.get("status")
+        if status is not None and status.is_required():
+            raise TypeError(
+                f"{cls.__name__}.status must have a default, for an object has none until its controller reports one: write "
+                f"status: ... | None = None, or = Field(default_factory=...)"
+            )
         if not group and not version:
             if not hasattr(cls, "options"):
                 raise TypeError(

@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-
-def _list(obj: Any) -> list[str]:
-    if isinstance(obj, dict):
-        return cast("list[str]", obj.setdefault("metadata", {}).setdefault("finalizers", []))
-    return cast("list[str]", obj.metadata.finalizers)
+from pyoperator.objects._shapes import metadata_of, replace_finalizers
 
 
 def has_finalizer(obj: Any, name: str) -> bool:
     """Tell whether the object carries the finalizer."""
-    if isinstance(obj, dict):
-        return name in (obj.get("metadata", {}).get("finalizers") or ())
-    return name in obj.metadata.finalizers
+    return name in metadata_of(obj).finalizers
 
 
 def add_finalizer(obj: Any, name: str) -> bool:
-    """Add the finalizer to the object in memory; return whether it was missing."""
-    if has_finalizer(obj, name):
+    """Add the finalizer to the object in memory; return whether it was missing.
+
+    The object's ``metadata`` is replaced, not edited: what was copied from it before stays as it was.
+    """
+    finalizers = metadata_of(obj).finalizers
+    if name in finalizers:
         return False
-    finalizers = [*_list(obj), name]
-    _assign(obj, finalizers)
+    replace_finalizers(obj, (*finalizers, name))
     return True
 
 
 def remove_finalizer(obj: Any, name: str) -> bool:
-    """Remove the finalizer from the object in memory; return whether it was there."""
-    if not has_finalizer(obj, name):
+    """Remove the finalizer from the object in memory, as :func:`add_finalizer` adds it; return whether it was there."""
+    finalizers = metadata_of(obj).finalizers
+    if name not in finalizers:
         return False
-    _assign(obj, [entry for entry in _list(obj) if entry != name])
+    replace_finalizers(obj, [entry for entry in finalizers if entry != name])
     return True
-
-
-def _assign(obj: Any, finalizers: list[str]) -> None:
-    if isinstance(obj, dict):
-        obj["metadata"]["finalizers"] = finalizers
-    else:
-        obj.metadata.finalizers = finalizers  # assigned, not edited: only then does pydantic know that it was set

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping  # msgspec resolves the annotations of Metadata
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -74,13 +74,3 @@ _decoder = msgspec.json.Decoder(_Envelope)
 def partial_metadata(data: bytes | msgspec.Raw) -> Metadata:
     """Decode only ``metadata`` from an object's JSON; raises ``msgspec.DecodeError`` for what is not an object."""
     return _decoder.decode(data).metadata
-
-
-def metadata_of(obj: Any) -> Metadata:
-    """Return the metadata of any object we have a codec for: an unstructured object, a custom resource, a Metadata."""
-    if isinstance(obj, Metadata):
-        return obj
-    if isinstance(obj, dict):
-        raw: Mapping[str, Any] = obj.get("metadata") or {}
-        return msgspec.convert({name: value for name, value in raw.items() if value is not None}, Metadata)
-    return obj.metadata.snapshot()  # type: ignore[no-any-return]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pyoperator.objects._custom_resource import OwnerReferenceModel
-from pyoperator.objects._metadata import OwnerReference, metadata_of
-
-if TYPE_CHECKING:
-    from pyoperator.objects._kinds import GroupVersionKind
+from pyoperator.objects._metadata import OwnerReference
+from pyoperator.objects._shapes import kind_of, metadata_of, put_owner_reference
 
 
 class AlreadyOwnedError(RuntimeError):
@@ -34,10 +31,12 @@ def is_owned_by(obj: Any, owner: Any) -> bool:
 
 
 def set_controller_reference(owner: Any, obj: Any, *, block_owner_deletion: bool = True) -> None:
-    """Make ``owner`` the controller of ``obj`` in memory.
+    """Make ``owner`` the controller of ``obj`` in memory, both of any shape that has a codec.
 
-    Raises AlreadyOwnedError if another object controls it, ValueError for an owner without a uid or in another
-    namespace (owners must be cluster-scoped or in the same namespace: the garbage collector would delete the object).
+    The object's ``metadata`` is replaced, not edited: what was copied from it before stays as it was. Raises
+    AlreadyOwnedError if another object controls it, ValueError for an owner without a uid or in another namespace (owners
+    must be cluster-scoped or in the same namespace: the garbage collector would delete the object), or that does not say
+    its kind.
     """
     current = controller_of(obj)
     if current is not None and current.uid != metadata_of(owner).uid:
@@ -58,22 +57,13 @@ def _upsert(owner: Any, obj: Any, *, controller: bool, block: bool) -> None:
         raise ValueError(
             f"owner {owner_meta.key} cannot own {meta.key}: a namespaced owner owns only in its own namespace"
         )
-    gvk: GroupVersionKind = owner.gvk
-    entry: dict[str, Any] = {
-        "apiVersion": gvk.api_version,
-        "kind": gvk.kind,
-        "name": owner_meta.name,
-        "uid": owner_meta.uid,
-    }
-    if controller:
-        entry["controller"] = True
-    if block:
-        entry["blockOwnerDeletion"] = True
-    if isinstance(obj, dict):
-        references = obj.setdefault("metadata", {}).setdefault("ownerReferences", [])
-        obj["metadata"]["ownerReferences"] = [*(r for r in references if r.get("uid") != owner_meta.uid), entry]
-    else:
-        obj.metadata.owner_references = [
-            *(r for r in obj.metadata.owner_references if r.uid != owner_meta.uid),
-            OwnerReferenceModel.model_validate(entry),
-        ]
+    gvk = kind_of(owner)
+    reference = OwnerReference(
+        api_version=gvk.api_version,
+        kind=gvk.kind,
+        name=owner_meta.name,
+        uid=owner_meta.uid,
+        controller=controller,
+        block_owner_deletion=block,
+    )
+    put_owner_reference(obj, reference)

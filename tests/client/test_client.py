@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from pydantic import Field
 
 from pyoperator.client import (
     AlreadyExists,
@@ -30,7 +31,16 @@ from pyoperator.client import (
     is_missing_kind,
 )
 from pyoperator.clock import Randomness
-from pyoperator.objects import CustomResource, GroupVersionKind, Model, ObjectKey, ObjectMeta, Unstructured
+from pyoperator.objects import (
+    Condition,
+    CustomResource,
+    GroupVersionKind,
+    Model,
+    ObjectKey,
+    ObjectMeta,
+    Unstructured,
+    set_condition,
+)
 from tests.client.fake_transport import FakeTransport, answer, failure
 from tests.support import run_virtual
 
@@ -45,6 +55,14 @@ class WidgetSpec(Model):
 
 class Widget(CustomResource, group="example.com", version="v1"):
     spec: WidgetSpec
+
+
+class AppStatus(Model):
+    conditions: list[Condition] = Field(default_factory=list)
+
+
+class App(CustomResource, group="example.com", version="v1"):
+    status: AppStatus | None = None
 
 
 def config_map(version: str = "7", **data: str) -> dict[str, Any]:
@@ -255,6 +273,34 @@ class TestPatchStatus:
         same = await client.patch_status(read, lambda obj: obj["status"].update(phase="A"))
         assert same == read
         assert transport.sent == []
+
+    async def test_conditions_set_in_a_copy_of_the_list_are_sent(self) -> None:
+        app = App(metadata=ObjectMeta(name="settings", namespace="shop", uid="u1", resource_version="7"))
+        app.status = AppStatus(conditions=[Condition(type="Ready", status="False", reason="NotYet")])
+        conditions = list(app.status.conditions)
+        set_condition(conditions, Condition(type="Ready", status="True", reason="Up"), now=0.0)
+
+        def mutate(changed: App) -> None:
+            changed.status = AppStatus(conditions=conditions)
+
+        client, transport = client_of(answer(config_map("8")))
+        await client.patch_status(app, mutate)
+        assert transport.sent[0].body["status"]["conditions"][0]["status"] == "True"
+        assert app.status.conditions[0].status == "False"
+
+    async def test_an_async_mutate_is_refused(self) -> None:
+        async def mutate(obj: Unstructured) -> None:
+            obj["status"] = {}
+
+        client, transport = client_of(answer(config_map()), answer(config_map()))
+        for call in (
+            client.patch_status(Unstructured(config_map()), mutate),  # type: ignore[arg-type]  # what a type checker refuses
+            client.create_or_patch(CONFIG_MAP, KEY, mutate),  # type: ignore[arg-type]
+            client.create_or_update(Unstructured(config_map()), mutate),  # type: ignore[arg-type]
+        ):
+            with pytest.raises(TypeError, match="mutate is an async function, and has changed nothing"):
+                await call
+        assert [sent.method for sent in transport.sent] == ["GET", "GET"]
 
     async def test_more_than_the_status_is_refused(self) -> None:
         client, _ = client_of()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from types import SimpleNamespace
@@ -8,15 +9,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from pyoperator.apiserver import APIServer, ServerOptions
 from pyoperator.client import (
     Client,
     Configuration,
+    OperationResult,
     TransportError,
     kubernetes_asyncio_codec,
     kubernetes_asyncio_configuration,
 )
-from pyoperator.objects import DecodeError, Scheme
+from pyoperator.clock import LoopClock, Randomness
+from pyoperator.objects import DecodeError, GroupVersionKind, Scheme, add_finalizer, set_controller_reference
+from pyoperator.testing import InProcessTransport
 from tests.client.fake_transport import FakeTransport, answer
+from tests.support import run_virtual
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,3 +167,39 @@ async def test_a_legacy_auth_provider_that_gives_nothing(tmp_path: Path) -> None
         with pytest.raises(TransportError, match="use an exec plugin") as caught:
             await configuration.credentials.authorization()
         assert "s3cret" not in str(caught.value)
+
+
+def test_models_own_and_are_owned_on_a_server() -> None:
+    async def main() -> None:
+        server = APIServer(clock=LoopClock(asyncio.get_running_loop()), random=Randomness(1), options=ServerOptions())
+        model = kubernetes_client.V1ConfigMap
+        scheme = Scheme()
+        scheme.add_codec(model, kubernetes_asyncio_codec(model))
+        client = Client(InProcessTransport(server), scheme=scheme, random=Randomness(2))
+        meta = kubernetes_client.V1ObjectMeta
+        owner = await client.create(model(metadata=meta(name="owner", namespace="default")))
+        child = model(metadata=meta(name="child", namespace="default"))
+
+        def mutate(obj: Any) -> None:
+            obj.data = {"a": "1"}
+            set_controller_reference(owner, obj)
+            add_finalizer(obj, "example.com/wait")
+
+        _, result = await client.create_or_patch(child, mutate)
+        assert result is OperationResult.CREATED
+        _, result = await client.create_or_patch(model(metadata=meta(name="child", namespace="default")), mutate)
+        assert result is OperationResult.UNCHANGED
+        stored = await client.get(GroupVersionKind("", "v1", "ConfigMap"), "default/child")
+        assert stored.metadata["ownerReferences"] == [
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "name": "owner",
+                "uid": owner.metadata.uid,
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ]
+        assert stored.metadata["finalizers"] == ["example.com/wait"]
+
+    run_virtual(main)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from types import new_class
+from typing import Annotated, Any, ClassVar
 
 import pytest
 from pydantic import Field
@@ -23,6 +25,7 @@ from pyoperator.objects import (
     partial_metadata,
     set_condition,
 )
+from pyoperator.schema import crd_manifest
 
 
 class WidgetSpec(Model):
@@ -124,6 +127,61 @@ def test_a_resource_without_a_kind_is_refused() -> None:
 
         class Groupless(CustomResource, version="v1"):
             spec: WidgetSpec
+
+
+@pytest.mark.parametrize(
+    ("option", "remedy"),
+    [
+        ("shortNames", r"did you mean short_names=\?"),
+        ("shortnames", r"did you mean short_names=\?"),
+        ("printerColumns", r"did you mean printer_columns=\?"),
+        ("scope_namespaced", r"did you mean namespaced=\?"),
+        ("foo", "it takes group, version, kind, plural"),
+    ],
+)
+def test_an_unknown_option_of_the_class_line_is_refused(option: str, remedy: str) -> None:
+    options: dict[str, Any] = {"group": "example.com", "version": "v1", option: "x"}
+    with pytest.raises(
+        TypeError, match=rf"class Wrong\(CustomResource, {option}=...\): there is no such option; {remedy}"
+    ):
+        new_class("Wrong", (CustomResource,), options)
+    with pytest.raises(TypeError, match="no such option"):  # of a model that refines another, too
+        new_class("Wrong", (Widget,), {option: "x"})
+
+
+def test_options_of_pydantic_and_of_bases_in_between_are_taken() -> None:
+    class Marked(CustomResource, group="example.com", version="v1"):
+        @classmethod
+        def __pydantic_init_subclass__(cls, *, mark: str = "", **options: Any) -> None:
+            super().__pydantic_init_subclass__(**options)
+            cls.mark = mark
+
+        mark: ClassVar[str] = ""
+
+    class Kept(Marked, mark="m", title="A title", str_strip_whitespace=True):
+        spec: WidgetSpec
+
+    assert Kept.mark == "m"
+    assert Kept.model_config["title"] == "A title"
+
+
+@pytest.mark.parametrize(
+    "status", [WidgetStatus, WidgetStatus | None, Annotated[WidgetStatus, Field(description="What was seen.")]]
+)
+def test_a_status_without_a_default_is_refused(status: Any) -> None:
+    fields: dict[str, Any] = {"__module__": __name__, "__annotations__": {"status": status}}
+    with pytest.raises(TypeError, match=r"Wrong.status must have a default.*write status: ... \| None = None"):
+        new_class(
+            "Wrong", (CustomResource,), {"group": "example.com", "version": "v1"}, lambda body: body.update(fields)
+        )
+
+
+def test_a_status_with_a_default_is_never_required() -> None:
+    class Fine(CustomResource, group="example.com", version="v1"):
+        status: WidgetStatus = Field(default_factory=WidgetStatus)
+
+    assert "required" not in crd_manifest(Fine)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    assert Scheme().codec(Fine).decode(b"{}").status == WidgetStatus()
 
 
 def test_reprs_show_no_contents() -> None:
