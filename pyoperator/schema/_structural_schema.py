@@ -22,6 +22,8 @@ _KEPT = (
 )  # fmt: skip
 _JSON_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 _PRESERVE = "x-kubernetes-preserve-unknown-fields"
+_LIST_TYPE = "x-kubernetes-list-type"
+_MAP_KEYS = "x-kubernetes-list-map-keys"
 
 
 class StructuralSchemaError(TypeError):
@@ -32,7 +34,8 @@ def structural_schema(model: type[BaseModel]) -> dict[str, Any]:
     """Return the structural schema of a model, references inlined, by the names on the wire.
 
     ``Optional`` fields are simply not required; to allow an explicit null use
-    ``Field(json_schema_extra={"nullable": True})``. ``x-kubernetes-*`` keys pass through from ``json_schema_extra``.
+    ``Field(json_schema_extra={"nullable": True})``. ``x-kubernetes-*`` keys pass through from ``json_schema_extra``;
+    a model with ``x-kubernetes-list-map-keys``, as Condition is, makes lists of it maps by these keys.
     Fields of type ``Any`` and ``dict[str, Any]`` keep unknown fields; models do not, whatever their ``extra`` is.
     Raises StructuralSchemaError.
     """
@@ -69,6 +72,8 @@ class _Translation:
             if key in schema:
                 result[key] = copy.deepcopy(schema[key])  # a model used twice must not share lists
         result |= {key: value for key, value in schema.items() if key.startswith("x-kubernetes-")}
+        if result.get("type") != "array":
+            result.pop(_MAP_KEYS, None)  # what a model says for the lists of it
         if result.get("format") not in KNOWN_FORMATS:
             result.pop("format", None)
         self._limits(schema, result)
@@ -154,8 +159,12 @@ class _Translation:
             if "prefixItems" in schema:
                 raise StructuralSchemaError(f"{where}: a tuple of fixed length has no structural schema: use list[X]")
             result["items"] = self.translate(schema.get("items") or {}, f"{where}[]", seen)
+            keys = self._inline(schema.get("items") or {}, where, seen)[0].get(_MAP_KEYS)
+            if keys and _LIST_TYPE not in result:
+                result[_LIST_TYPE] = "map"
+                result[_MAP_KEYS] = [*keys]
             if schema.get("uniqueItems"):
-                result.setdefault("x-kubernetes-list-type", "set")
+                result.setdefault(_LIST_TYPE, "set")
         properties = schema.get("properties")
         if properties is not None:
             result["properties"] = {

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field
 
-from pyoperator.objects import CustomResource, Model, PrinterColumn, Quantity
-from pyoperator.schema import StructuralSchemaError, check_structural, crd_manifest, structural_schema
+from pyoperator.objects import Condition, CustomResource, Model, PrinterColumn, Quantity, set_condition
+from pyoperator.schema import StructuralSchemaError, check_structural, crd_manifest, structural_schema, validate
 
 
 class Mode(StrEnum):
@@ -175,3 +175,48 @@ def test_manifest_refuses_what_is_no_single_kind() -> None:
         crd_manifest(ThingBeta)
     with pytest.raises(ValueError, match="at least one"):
         crd_manifest()
+
+
+class Watched(Model):
+    conditions: list[Condition] = Field(default_factory=list)
+    last: Condition | None = None
+    atomic: Annotated[list[Condition], Field(json_schema_extra={"x-kubernetes-list-type": "atomic"})] = Field(
+        default_factory=list
+    )
+
+
+def test_conditions_are_those_of_go() -> None:
+    """As controller-gen writes ``[]metav1.Condition`` with ``+listType=map``, ``+listMapKey=type``."""
+    properties = structural_schema(Watched)["properties"]
+    conditions = properties["conditions"]
+    assert conditions["x-kubernetes-list-type"] == "map"
+    assert conditions["x-kubernetes-list-map-keys"] == ["type"]
+    entry = conditions["items"]
+    assert entry["required"] == ["lastTransitionTime", "message", "reason", "status", "type"]
+    limits = {name: dict(found) for name, found in entry["properties"].items()}
+    label = "([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
+    assert limits == {
+        "lastTransitionTime": {"type": "string", "format": "date-time"},
+        "message": {"type": "string", "maxLength": 32768},
+        "observedGeneration": {"type": "integer", "format": "int64", "minimum": 0},
+        "reason": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 1024,
+            "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+        },
+        "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
+        "type": {"type": "string", "maxLength": 316, "pattern": f"^{label}(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"},
+    }
+    # Only lists of it are maps.
+    assert "x-kubernetes-list-map-keys" not in properties["last"] | entry
+    assert "x-kubernetes-list-map-keys" not in properties["atomic"]
+    assert check_structural({"type": "object", "properties": {"status": structural_schema(Watched)}}) == []
+
+
+def test_what_set_condition_makes_fits_the_schema() -> None:
+    conditions: list[Condition] = []
+    set_condition(conditions, Condition(type="Ready", status="True", reason="Up"), now=0.0)
+    set_condition(conditions, Condition(type="Ready", status="False", reason="Down", observed_generation=3), now=1.0)
+    written = [condition.model_dump(exclude_unset=True, by_alias=True) for condition in conditions]
+    assert validate(structural_schema(Watched)["properties"]["conditions"], written) == []

@@ -1,6 +1,7 @@
 """What is served: kinds as data, with their names, schemas, defaults and checks; discovery, OpenAPI and Tables of them."""
 
 from pyoperator.apiserver.registry._builtin_schemas import BuiltinSchemas, builtin_schemas
+from pyoperator.apiserver.registry._crd import crd_faults
 from pyoperator.apiserver.registry._eviction import EVICTION
 from pyoperator.apiserver.registry._kind import ALL_VERBS, Kind, MalformedObject, WriteContext
 from pyoperator.apiserver.registry._registry import Registry
@@ -15,6 +16,7 @@ __all__ = [
     "Registry",
     "WriteContext",
     "builtin_schemas",
+    "crd_faults",
     "read_scale",
     "write_scale",
 ]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pyoperator.apiserver.registry._kind import Object, WriteContext
 
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
+_COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
+_MOST_SELECTABLE = 8
 _APPROVED = "api-approved.kubernetes.io"
 Conflict = "tuple[str, str]"
 
@@ -114,6 +116,15 @@ def crd_warnings(crd: Object) -> list[str]:
             "conversion webhooks are stored but not called by this server: versions differ in apiVersion only"
         )
     return warnings
+
+
+def crd_faults(crd: Object) -> list[FieldError]:
+    """Return why a server would not take a CRD that somebody is about to create, each as the server words it."""
+    defaulted = copy.deepcopy(crd)
+    _default(defaulted)
+    stored = [version.get("name") for version in defaulted["spec"].get("versions") or () if version.get("storage")]
+    defaulted["status"] = {"storedVersions": stored}
+    return check_crd(defaulted, None)
 
 
 def check_crd(crd: Object, old: Object | None) -> list[FieldError]:
@@ -250,6 +261,9 @@ def _check_columns(value: list[Object], field: str) -> Iterator[FieldError]:
             yield FieldError.required(f"{where}.type", f"must be one of {','.join(_COLUMN_TYPES)}")
         elif kind not in _COLUMN_TYPES:
             yield FieldError.invalid(f"{where}.type", kind, f"must be one of {','.join(_COLUMN_TYPES)}")
+        style = column.get("format", "")
+        if style and style not in _COLUMN_FORMATS:
+            yield FieldError.invalid(f"{where}.format", style, f"must be one of {','.join(_COLUMN_FORMATS)}")
         path = column.get("jsonPath", "")
         if not path:
             yield FieldError.required(f"{where}.JSONPath")
@@ -269,8 +283,15 @@ def _selectable(versions: list[Object]) -> Iterator[FieldError]:
     for position, version in enumerate(versions[:1] if hoisted else versions):
         schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
         field = "spec.selectableFields" if hoisted else f"spec.versions[{position}].selectableFields"
-        for index, entry in enumerate(version.get("selectableFields") or ()):
+        entries: list[Object] = version.get("selectableFields") or []
+        if len(entries) > _MOST_SELECTABLE:
+            yield FieldError.too_many(field, len(entries), _MOST_SELECTABLE)
+        seen: set[str] = set()
+        for index, entry in enumerate(entries):
             path = entry.get("jsonPath", "")
+            if path in seen:
+                yield FieldError.duplicate(f"{field}[{index}].jsonPath", path)
+            seen.add(path)
             fault = _selectable_fault(schema, path)
             if fault:
                 yield FieldError.invalid(f"{field}[{index}].jsonPath", path, f"is an invalid path: {fault}")
@@ -281,7 +302,8 @@ def _selectable_fault(schema: Object, path: str) -> str:
         return f"expected [ or . but got: {path}"
     target: Object | None = schema
     for part in path[1:].split("."):
-        target = ((target or {}).get("properties") or {}).get(part)
+        extra = (target or {}).get("additionalProperties")
+        target = ((target or {}).get("properties") or {}).get(part, extra if isinstance(extra, dict) else None)
     if target is None:
         return "does not refer to a valid field"
     if target.get("type") not in ("string", "boolean", "integer"):
