@@ -53,6 +53,8 @@ class AiohttpTransport:
     source; "nothing" is for the second transport of one configuration.
     """
 
+    in_process = False
+
     def __init__(
         self,
         configuration: Configuration,

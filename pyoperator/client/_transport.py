@@ -83,3 +83,31 @@ class Transport(Protocol):
     async def aclose(self) -> None:
         """Close all connections; further requests raise TransportError."""
         ...
+
+
+class LoopAwareTransport(Transport, Protocol):
+    """A transport that says where it may be used: what a manager and an election ask of those they are given.
+
+    A wrapper passes on what the transport inside says. A client never asks.
+    """
+
+    @property
+    def in_process(self) -> bool:
+        """Whether it belongs to the loop it is used on: then there is no second thread for it, and no ports to serve."""
+        ...
+
+
+def is_in_process(transport: object) -> bool:
+    """Return what a transport says of itself.
+
+    Raises TypeError if it says nothing. To guess would be worse: a manager that takes an in-process one for another
+    waits for a thread that can't answer, or keeps the election of a real one on the loop that may stall.
+    """
+    told = getattr(transport, "in_process", None)
+    if isinstance(told, bool):
+        return told
+    raise TypeError(
+        f"{transport!r} does not say whether it is in process: give {type(transport).__name__} an attribute in_process, "
+        "False for one that talks to a server outside, True for one that belongs to the loop it is used on; a wrapper "
+        "returns that of the transport it wraps"
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import structlog
 
-from pyoperator.client import LeadershipLost
+from pyoperator.client import LeadershipLost, is_in_process
 from pyoperator.clock import Randomness, SystemClock
 from pyoperator.leaderelection._config import ElectionConfigError
 from pyoperator.leaderelection._driver import ElectionDriver
@@ -19,7 +19,7 @@ from pyoperator.leaderelection._supervisor import SupervisorThread
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from pyoperator.client import Transport
+    from pyoperator.client import LoopAwareTransport, Transport
     from pyoperator.clock import Clock
     from pyoperator.leaderelection._actions import ElectionStatus, Transition
     from pyoperator.leaderelection._config import ElectionConfig
@@ -213,7 +213,7 @@ class ThreadHost:
     def __init__(
         self,
         config: ElectionConfig,
-        transport_factory: Callable[[], Transport],
+        transport_factory: Callable[[], LoopAwareTransport],
         *,
         supervisor: Supervisor | None = None,
         clock: Clock | None = None,
@@ -293,7 +293,11 @@ class ThreadHost:
         """On the supervisor's loop: make the inner host at the first call, then compete."""
         if self._inner is None:
             transport = self._factory()
-            if getattr(transport, "in_process", False):
+            try:
+                in_process = is_in_process(transport)
+            except TypeError as error:
+                raise ElectionConfigError(str(error)) from error
+            if in_process:
                 await transport.aclose()
                 raise ElectionConfigError(
                     "an in-process transport can't be used from a second thread: host this election on the work's own loop "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyoperator.client import TransportError
+from pyoperator.client import TransportError, is_in_process
 from pyoperator.leaderelection._leadership import Leadership
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ class HeldTransport:
     def __init__(self, transport: Transport, may_renew: Callable[[], bool]) -> None:
         self._transport = transport
         self._may_renew = may_renew
+
+    @property
+    def in_process(self) -> bool:
+        return is_in_process(self._transport)
 
     async def request(
         self,

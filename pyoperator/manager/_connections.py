@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from pyoperator.client import Client, OpenGate, TransportError
+from pyoperator.client import Client, OpenGate, TransportError, is_in_process
+from pyoperator.manager._errors import ManagerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from structlog.typing import FilteringBoundLogger
 
-    from pyoperator.client import Configuration, Gate, Transport
+    from pyoperator.client import Configuration, Gate, LoopAwareTransport, Transport
     from pyoperator.clock import Clock, Randomness
     from pyoperator.objects import Scheme
 
@@ -27,18 +28,26 @@ class Connections:
     def __init__(
         self,
         configuration: Configuration | None,
-        transport_factory: Callable[[Gate], Transport] | None,
+        transport_factory: Callable[[Gate], LoopAwareTransport] | None,
         *,
         scheme: Scheme,
         clock: Clock,
         random: Randomness,
         logger: FilteringBoundLogger,
     ) -> None:
-        self.make = transport_factory or _http(configuration, clock)
+        if transport_factory is not None and not callable(transport_factory):
+            raise ManagerError(
+                f"transport_factory is {transport_factory!r}: give a function that makes a transport with the gate it is "
+                "called with, as in `lambda gate: InProcessTransport(server, gate=gate)`"
+            )
+        self.make: Callable[[Gate], LoopAwareTransport] = transport_factory or _http(configuration, clock)
         self.open = self.make(OpenGate())
         self.fenced = self.open
         # In-process transports belong to one loop: no second thread, and nobody outside to serve.
-        self.in_process = bool(getattr(self.open, "in_process", False))
+        try:
+            self.in_process = is_in_process(self.open)
+        except TypeError as error:
+            raise ManagerError(f"transport_factory: {error}") from error
         self._scheme = scheme
         self._clock = clock
         self._random = random
@@ -80,7 +89,7 @@ class Connections:
         return f"<Connections {self.open!r} fenced={self.fenced is not self.open}>"
 
 
-def _http(configuration: Configuration | None, clock: Clock) -> Callable[[Gate], Transport]:
+def _http(configuration: Configuration | None, clock: Clock) -> Callable[[Gate], LoopAwareTransport]:
     from pyoperator.client import AiohttpTransport, Configuration
 
     found = configuration if configuration is not None else Configuration.load(clock=clock)

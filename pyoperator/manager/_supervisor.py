@@ -7,6 +7,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
+from pyoperator.clock import VirtualTimeLoop
 from pyoperator.manager._errors import ManagerError
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 T = TypeVar("T")
+
+_STARTS_WITHIN = 30.0  # seconds; a thread needs milliseconds, a starved container perhaps some seconds
 
 
 class Supervisor:
@@ -38,26 +41,62 @@ class Supervisor:
         return self._loop
 
     async def start(self) -> None:
-        """Start the thread; returns when its loop runs."""
-        if not self._threaded:
-            self._loop = asyncio.get_running_loop()
-            return
-        # The system's own loop, whatever the work loop is: it must not share the work's peculiarities.
-        loop = asyncio.SelectorEventLoop()
+        """Start the thread; returns when its loop runs. Raises ManagerError, with the reason, if it never does."""
         work_loop = asyncio.get_running_loop()
+        if not self._threaded:
+            self._loop = work_loop
+            return
+        if isinstance(work_loop, VirtualTimeLoop):
+            raise ManagerError(
+                "a manager whose transport is not in process has a thread beside the work loop, and a loop with virtual "
+                "time never sees what a thread answers: use an in-process transport (pyoperator.testing), or a real loop"
+            )
+        # The system's own loop, whatever the work loop is: it must not share the work's peculiarities.
+        try:
+            loop = asyncio.SelectorEventLoop()
+        except OSError as error:
+            raise ManagerError(f"the supervisor's thread can't be started: {error}") from error
+
+        turns: asyncio.Future[None] = work_loop.create_future()
+
+        def tell(error: BaseException | None) -> None:
+            if turns.done():
+                return
+            if error is None:
+                turns.set_result(None)
+            else:
+                turns.set_exception(ManagerError(f"the supervisor's thread ended at once: {error!r}"))
 
         def serve() -> None:
+            loop.call_soon(work_loop.call_soon_threadsafe, tell, None)
             try:
                 _run(loop)
+            except BaseException as error:
+                with suppress(RuntimeError):
+                    work_loop.call_soon_threadsafe(tell, error)
+                raise
             finally:
                 # The work loop may be gone if nobody waits any more.
                 with suppress(RuntimeError):
                     work_loop.call_soon_threadsafe(self._ended.set)
 
-        self._thread = threading.Thread(target=serve, name="pyoperator-supervisor", daemon=True)
-        self._thread.start()
-        self._loop = loop
-        await self.call(lambda: asyncio.sleep(0))
+        thread = threading.Thread(target=serve, name="pyoperator-supervisor", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            loop.close()
+            raise ManagerError(
+                f"the supervisor's thread can't be started ({error}): is a limit of tasks reached?"
+            ) from error
+        self._thread, self._loop = thread, loop
+        try:
+            async with asyncio.timeout(_STARTS_WITHIN):
+                await turns
+        except TimeoutError:
+            raise ManagerError(
+                f"the supervisor's thread did not answer within {_STARTS_WITHIN:g} s: either the work loop does not hear "
+                "other threads (a loop with virtual time?), or the process gets no CPU"
+            ) from None
 
     async def call(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run ``function()`` on the supervisor's loop and wait for its result; cancelling the wait cancels it there."""
@@ -79,7 +118,8 @@ class Supervisor:
         self._loop = self._thread = None
         if loop is None or thread is None:
             return
-        loop.call_soon_threadsafe(loop.stop)
+        with suppress(RuntimeError):  # it ended by itself
+            loop.call_soon_threadsafe(loop.stop)
         # Not joined in the default executor: that may be full of reconcilers that hang.
         await self._ended.wait()
         thread.join()

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from pyoperator.client import Response, TransportError
+from pyoperator.client import Response, TransportError, is_in_process
 from pyoperator.testing._faulty_answers import ANSWERS, answer
 from pyoperator.testing._faulty_stream import AnsweredStream, FaultyStream, PrecededStream
 from pyoperator.testing._stale_reads import NOT_STALE, StaleRead, stale_read
@@ -112,6 +112,11 @@ class FaultyTransport:
         self._random = random
         self.applies_to = applies_to
         self._once: list[str] = []
+
+    @property
+    def in_process(self) -> bool:
+        """What the transport inside says: faults do not move it to another process."""
+        return is_in_process(self.inner)
 
     def inject_next(self, *names: str) -> None:
         """Make the next requests fail in these ways, one each, before chance decides again.

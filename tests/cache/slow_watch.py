@@ -10,7 +10,7 @@ import structlog
 
 from pyoperator.apiserver import APIServer, ServerOptions
 from pyoperator.cache import Cache, CachedClient
-from pyoperator.client import Client, TransportError
+from pyoperator.client import Client, TransportError, is_in_process
 from pyoperator.clock import LoopClock, Randomness
 from pyoperator.objects import GroupVersionKind, Scheme, Unstructured
 from pyoperator.testing import FaultyTransport, InProcessTransport
@@ -28,8 +28,6 @@ NAMESPACES = ("default", "kube-system")
 class SlowWatch:
     """A transport whose streams bring each chunk ``lag()`` seconds late; while ``held``, nothing at all."""
 
-    in_process = True
-
     def __init__(self, inner: Transport) -> None:
         self.inner = inner
         self.lag: Callable[[], float] = lambda: 0.0
@@ -37,6 +35,10 @@ class SlowWatch:
         self._open = asyncio.Event()
         self._cut = False
         self._open.set()
+
+    @property
+    def in_process(self) -> bool:
+        return is_in_process(self.inner)
 
     @property
     def held(self) -> bool:

@@ -10,17 +10,20 @@ import pytest
 from structlog import get_logger
 from structlog.testing import capture_logs
 
-from pyoperator.client import Configuration, OpenGate, TransportError
+from pyoperator.client import AiohttpTransport, Configuration, OpenGate, TransportError
 from pyoperator.clock import Randomness, SystemClock
+from pyoperator.leaderelection._renewals import HeldTransport
+from pyoperator.manager import Manager, ManagerError
 from pyoperator.manager._connections import Connections
 from pyoperator.objects import Scheme
+from pyoperator.testing import FaultyTransport
 from tests.manager.support import InProcessLeaseTransport, LeaseServer, LeaseTransport
 from tests.support import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyoperator.client import Gate, Response, Transport
+    from pyoperator.client import Gate, LoopAwareTransport, Response
 
 
 class Asked(LeaseTransport):
@@ -37,7 +40,7 @@ class Asked(LeaseTransport):
 
 
 def connections_over(
-    transport_factory: Callable[[Gate], Transport] | None, configuration: Configuration | None = None
+    transport_factory: Callable[[Gate], LoopAwareTransport] | None, configuration: Configuration | None = None
 ) -> Connections:
     return Connections(
         configuration,
@@ -110,3 +113,33 @@ async def test_one_of_them_tells_where_the_configuration_came_from() -> None:
         ("talking to the API server", "a test"),
         ("beware", None),
     ]
+
+
+class Silent:
+    """A wrapper that does not pass on whether it is in process."""
+
+    def __init__(self, inner: object) -> None:
+        self.inner = inner
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (lambda _gate: Silent(None), "give Silent an attribute in_process"),
+        (lambda gate: FaultyTransport(Silent(gate), random=Randomness(1)), "give Silent an attribute in_process"),  # type: ignore[arg-type]
+        (lambda _gate: None, "None does not say"),
+        (InProcessLeaseTransport(LeaseServer(), OpenGate()), "a function that makes a transport"),
+    ],
+)
+def test_a_transport_that_does_not_say_where_it_lives_is_refused(factory: Any, message: str) -> None:
+    with pytest.raises(ManagerError, match=message):
+        Manager(transport_factory=factory)
+
+
+def test_wrappers_pass_on_where_a_transport_lives() -> None:
+    for kind in (LeaseTransport, InProcessLeaseTransport):
+        transport = kind(LeaseServer(), OpenGate())
+        faulty = FaultyTransport(transport, random=Randomness(1))
+        held = HeldTransport(faulty, lambda: True)
+        assert (faulty.in_process, held.in_process) == (kind.in_process, kind.in_process)
+    assert not AiohttpTransport(Configuration("http://127.0.0.1:1")).in_process

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from pyoperator.apiserver import APIServer, EmbeddedServer
-from pyoperator.client import Configuration, NotFound
+from pyoperator.client import Client, Configuration, NotFound
 from pyoperator.clock import LoopClock, Randomness
 from pyoperator.controller import Request, Result, controller_for
 from pyoperator.health import ping
 from pyoperator.manager import Manager, Phase
 from pyoperator.objects import CustomResource, GroupVersionKind, Model, ObjectKey, Unstructured
 from pyoperator.schema import crd_manifest
-from pyoperator.testing import InProcessTransport
+from pyoperator.testing import Faults, FaultyTransport, InProcessTransport
 from tests.support import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pyoperator.client import Gate, LoopAwareTransport
 
 CONFIG_MAP = GroupVersionKind("", "v1", "ConfigMap")
 LEASE = GroupVersionKind("coordination.k8s.io", "v1", "Lease")
@@ -70,10 +72,20 @@ def greeting(name: str) -> Unstructured:
     )
 
 
-def simulated(server: APIServer, identity: str, seed: int) -> tuple[Manager, Greeter]:
+def simulated(
+    server: APIServer,
+    identity: str,
+    seed: int,
+    wrapped: Callable[[InProcessTransport], LoopAwareTransport] | None = None,
+) -> tuple[Manager, Greeter]:
     loop = asyncio.get_running_loop()
+
+    def transport(gate: Gate) -> LoopAwareTransport:
+        plain = InProcessTransport(server, gate=gate)
+        return plain if wrapped is None else wrapped(plain)
+
     manager = Manager(
-        transport_factory=lambda gate: InProcessTransport(server, gate=gate),
+        transport_factory=transport,
         leader_election=True,
         leader_election_id="greeter.example.com",
         leader_election_namespace="default",
@@ -95,6 +107,33 @@ async def eventually(condition: Callable[[], bool], what: str) -> None:
 
 async def failing(manager: Manager) -> dict[str, str]:
     return {result.name: result.reason for result in await manager.readyz.run() if result.reason}
+
+
+def test_a_manager_over_a_faulty_transport_lives_on_virtual_time() -> None:
+    async def main() -> None:
+        server = APIServer(clock=LoopClock(asyncio.get_running_loop()), random=Randomness(7))
+        admin = Client(InProcessTransport(server))
+        await admin.create(Unstructured(crd_manifest(Greeting)))
+        await admin.create(greeting("one"))
+        made: list[FaultyTransport] = []
+
+        def faulty(inner: InProcessTransport) -> FaultyTransport:
+            transport = FaultyTransport(inner, random=Randomness(3), faults=Faults(errors=0.2, latency=(0.0, 0.1)))
+            made.append(transport)
+            return transport
+
+        manager, greeter = simulated(server, "first", 1, faulty)
+        running = asyncio.create_task(manager.start())
+        await eventually(lambda: manager.status().leads, "it leads")
+        await eventually(lambda: "one" in greeter.seen, "it reconciles")
+        for transport in made:
+            transport.change(errors=0.0)
+        manager.stop()
+        await running
+        assert (await admin.get(LEASE, "default/greeter.example.com"))["spec"].get("holderIdentity", "") == ""
+        assert sum(sum(transport.injected.values()) for transport in made) > 0
+
+    run_virtual(main)
 
 
 def test_hand_over_between_two_managers_loses_nothing() -> None:

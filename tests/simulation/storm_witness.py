@@ -6,6 +6,8 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, ClassVar
 
+from pyoperator.client import is_in_process
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
@@ -22,6 +24,10 @@ class Witness:
     def __init__(self, inner: Transport) -> None:
         self._inner = inner
         self.seen: Counter[str] = Counter()
+
+    @property
+    def in_process(self) -> bool:
+        return is_in_process(self._inner)
 
     async def request(
         self,
