@@ -14,12 +14,14 @@ from pyoperator.client import (
     AlreadyExists,
     ApiError,
     Client,
+    Forbidden,
     LeadershipLost,
     MergePatch,
     NotFound,
     TransportError,
 )
 from pyoperator.clock import Randomness, SystemClock
+from pyoperator.events._complaints import Complaints
 from pyoperator.objects import GroupVersionKind, Metadata, Scheme, Unstructured, format_micro_time, metadata_of
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ EVENT_KIND = GroupVersionKind("events.k8s.io", "v1", "Event")
 _LONGEST_NOTE = 1024
 _LONGEST_NAME = 253
 _LONGEST_WORD = 128
+
+_RULE = '{apiGroups: ["events.k8s.io"], resources: [events], verbs: [create, patch]}'
+_PLACE = "a ClusterRole, or a Role in each namespace that has events recorded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,8 @@ class EventRecorder:
 
     ``event()`` only puts into a bounded queue and returns; ``run()`` sends what is in it, and is what the manager (or
     the caller) keeps running. When the queue is full the newest event is dropped and counted. Sending is best effort:
-    a failure is counted and the event is given up after one more try. The same event about the same object within
+    a failure is counted, and warned of once per reason (with the rule to grant, for a 403); the event is given up after
+    one more try. The same event about the same object within
     ``series_window`` seconds becomes a series: one Event whose count grows.
     """
 
@@ -102,6 +108,7 @@ class EventRecorder:
         self._drain_timeout = drain_timeout
         self._series_window = series_window
         self._log: Any = logger if logger is not None else structlog.get_logger("pyoperator.events")
+        self._complaints = Complaints(self._log.bind(component=component), self._clock)
         self._queue: deque[_Pending] = deque()
         self._arrived = asyncio.Event()
         self._series: dict[tuple[Any, ...], _Series] = {}
@@ -131,10 +138,13 @@ class EventRecorder:
         except Exception as error:
             # Whatever is wrong with the object: an event must not fail the work that it tells about.
             self._failed += 1
-            self._log.warning("event not recorded", reason=reason, error=type(error).__name__)
+            self._complaints.tell("event not recorded", type(error).__name__, of=reason, error=str(error))
             return
         if len(self._queue) >= self._queue_size:
             self._dropped += 1
+            self._complaints.tell(
+                "event dropped", "QueueFull", queue_size=self._queue_size, remedy="record fewer, or raise queue_size"
+            )
             return
         self._queue.append(pending)
         self._arrived.set()
@@ -184,8 +194,7 @@ class EventRecorder:
             except Exception as error:
                 # A proxy's page instead of the Event, a kind that discovery does not know: whatever it is, an event
                 # must not end the recorder, and with it the operator.
-                self._log.warning("event not sent", error=repr(error))
-                self._failed += 1
+                self._give_up(error)
                 return
             else:
                 self._sent += 1
@@ -193,8 +202,16 @@ class EventRecorder:
 
     def _give_up(self, error: Exception) -> None:
         self._failed += 1
-        why = error.status.reason or error.status.code if isinstance(error, ApiError) else type(error).__name__
-        self._log.debug("event not sent", error=why)
+        if not isinstance(error, ApiError):
+            self._complaints.tell("event not sent", type(error).__name__, error=str(error) or repr(error))
+            return
+        if any(cause.get("reason") == "NamespaceTerminating" for cause in error.status.causes):
+            self._log.debug("event not sent", reason="NamespaceTerminating")  # the fate of every namespace that goes
+            return
+        remedy = {"add_rule": _RULE, "to": _PLACE} if isinstance(error, Forbidden) else {}
+        self._complaints.tell(
+            "event not sent", error.status.reason or str(error.status.code), error=str(error), **remedy
+        )
 
     async def _send_once(self, pending: _Pending) -> None:
         now = self._clock.wall()

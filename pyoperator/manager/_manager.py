@@ -189,6 +189,7 @@ class Manager:
             self.options.election,
             warming_up=lambda: self._life.warming_up,
             syncing=lambda: self._life.phase is Phase.SYNCING,
+            records=lambda: any(recorder is not self._election_recorder for recorder in self._recorders.values()),
             logger=self.logger,
         )
         self._started = self._runs_process = False

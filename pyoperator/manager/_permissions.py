@@ -27,14 +27,22 @@ _AGAIN_AFTER = 30.0  # rights may come later: a role that is applied after the D
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """Verbs on one resource. ``namespace`` "" is all; ``name`` "" is any object. ``required``: no work without it."""
+    """Verbs on one resource. ``namespace`` "" is all; ``name`` "" is any object.
+
+    ``loss`` says what is lost without it, if work goes on; by default none does.
+    """
 
     group: str
     resource: str
     verbs: tuple[str, ...]
     namespace: str = ""
     name: str = ""
-    required: bool = True
+    loss: str = ""
+
+    @property
+    def required(self) -> bool:
+        """Whether nothing works without it."""
+        return not self.loss
 
     @property
     def rule(self) -> str:
@@ -68,7 +76,22 @@ def of_election(config: ElectionConfig) -> Iterator[Permission]:
     yield lease
     # RBAC can't limit create to a name.
     yield replace(lease, verbs=("create",), name="")
-    yield replace(lease, verbs=("watch",), required=False)
+    yield replace(lease, verbs=("watch",), loss="a hand-over takes longer")
+
+
+def of_events(
+    informers: Iterable[Informer], election: ElectionConfig | None, *, recorders: bool
+) -> Iterator[Permission]:
+    """Yield what recorders need: the election's in its Lease's namespace, others where the objects are that are watched.
+
+    Those of objects without a namespace are kept in ``default``.
+    """
+    namespaces = set() if election is None else {election.namespace}
+    if recorders:
+        for informer in informers:
+            namespaces.update(informer.namespaces if informer.resource.namespaced else ("default",))
+    for namespace in ("",) if "" in namespaces else sorted(namespaces):
+        yield Permission("events.k8s.io", "events", ("create", "patch"), namespace, loss="events are lost")
 
 
 class PermissionCheck:
@@ -139,7 +162,7 @@ class PermissionCheck:
             needed=f"{', '.join(permission.verbs)} {permission.resource}",
             add_rule=permission.rule,
             to=permission.place,
-            effect="nothing works without it" if permission.required else "works without it, but slower",
+            effect="nothing works without it" if permission.required else f"works without it, but {permission.loss}",
         )
 
     async def _lacking(self, permission: Permission) -> Permission | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyoperator.manager._permissions import PermissionCheck, of_election, of_informers
+from pyoperator.manager._permissions import PermissionCheck, of_election, of_events, of_informers
 from pyoperator.manager._reachability import Reachability
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class Prerequisites:
     """An API server that answers, permissions, caches in sync: waited for in this order.
 
-    ``warming_up()`` names who has not warmed up yet; ``syncing()`` tells whether caches are waited for just now.
+    ``warming_up()`` names who has not warmed up yet; ``syncing()`` tells whether caches are waited for just now;
+    ``records()`` whether there are recorders of events besides the election's.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Prerequisites:
         *,
         warming_up: Callable[[], tuple[str, ...]],
         syncing: Callable[[], bool],
+        records: Callable[[], bool],
         logger: FilteringBoundLogger,
     ) -> None:
         self._reachability = Reachability(transport, logger)
@@ -40,6 +42,7 @@ class Prerequisites:
         self._election = election
         self._warming_up = warming_up
         self._syncing = syncing
+        self._records = records
 
     async def preflight(self) -> None:
         """Wait until the server answers, for ever if need be; then begin to ask for what is not allowed."""
@@ -59,6 +62,7 @@ class Prerequisites:
         yield from of_informers(self._cache.informers)
         if self._election is not None:
             yield from of_election(self._election)
+        yield from of_events(self._cache.informers, self._election, recorders=self._records())
 
     def __repr__(self) -> str:
         return f"<Prerequisites missing={self.missing()}>"

@@ -48,8 +48,8 @@ class Supervisor:
             return
         if isinstance(work_loop, VirtualTimeLoop):
             raise ManagerError(
-                "a manager whose transport is not in process has a thread beside the work loop, and a loop with virtual "
-                "time never sees what a thread answers: use an in-process transport (pyoperator.testing), or a real loop"
+                "a loop with virtual time never hears the supervisor's thread, which a manager has unless its transport is "
+                "in process: use an in-process transport (pyoperator.testing), or a real loop"
             )
         # The system's own loop, whatever the work loop is: it must not share the work's peculiarities.
         try:

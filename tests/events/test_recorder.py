@@ -5,6 +5,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from pyoperator.client import LeadershipLost, Response, TransportError
 from pyoperator.clock import LoopClock, Randomness
@@ -228,3 +229,57 @@ def test_an_answer_that_is_no_event_does_not_end_the_recorder() -> None:
         assert (recorder.statistics().failed, recorder.statistics().sent) == (1, 1)
 
     run_virtual(main)
+
+
+def refuse(code: int, reason: str, **details: Any) -> Callable[[Sent], Response]:
+    status = {"kind": "Status", "code": code, "reason": reason, "message": f"no: {reason}", "details": details}
+    return lambda _sent: answer(status, code)
+
+
+def told(logs: Any, event: str) -> list[dict[str, Any]]:
+    return [line for line in logs if line["event"] == event]
+
+
+@pytest.mark.parametrize("code", [403, 404, 422])
+def test_what_the_server_refuses_is_told_once_and_then_hourly(code: int) -> None:
+    async def main() -> None:
+        recorder = make(FakeTransport(handler=refuse(code, f"Reason{code}")))
+        async with running(recorder):
+            for minute in range(90):
+                recorder.event(POD, "Normal", f"R{minute}", "x")
+                await asyncio.sleep(60)
+        assert recorder.statistics().failed == 90
+
+    with capture_logs() as logs:
+        run_virtual(main)
+    lines = told(logs, "event not sent")
+    assert [(line["log_level"], line["reason"], line.get("times")) for line in lines] == [
+        ("warning", f"Reason{code}", None),
+        ("warning", f"Reason{code}", 60),
+    ]
+    assert ["add_rule" in line for line in lines] == [code == 403] * 2
+
+
+def test_a_namespace_that_goes_is_no_reason_to_warn() -> None:
+    handler = refuse(403, "Forbidden", causes=[{"reason": "NamespaceTerminating"}])
+    with capture_logs() as logs:
+        record(lambda recorder: recorder.event(POD, "Normal", "A", "x"), transport=FakeTransport(handler=handler))
+    assert [line["log_level"] for line in told(logs, "event not sent")] == ["debug"]
+
+
+def test_each_way_of_losing_events_is_told_once() -> None:
+    def use(recorder: EventRecorder) -> None:
+        for number in range(9):
+            recorder.event(POD, "Normal", f"R{number}", "x")
+            recorder.event({"kind": ""}, "Normal", "R", "x")
+
+    def down(_sent: Sent) -> Response:
+        raise TransportError("connection refused", sent=False)
+
+    with capture_logs() as logs:
+        record(use, transport=FakeTransport(handler=down), queue_size=2)
+    assert sorted((line["event"], line["reason"]) for line in logs if line["log_level"] == "warning") == [
+        ("event dropped", "QueueFull"),
+        ("event not recorded", "ValueError"),
+        ("event not sent", "TransportError"),
+    ]

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from structlog.testing import capture_logs
 
 from pyoperator.apiserver import APIServer
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 CONFIG_MAP = GroupVersionKind("", "v1", "ConfigMap")
 RBAC = "rbac.authorization.k8s.io"
 LEASES = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update", "watch"]}
+EVENTS = {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}
 MAPS = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]}
 
 
@@ -87,12 +89,16 @@ def test_each_missing_rule_is_named_once_and_its_arrival_is_noticed() -> None:
                     '{apiGroups: ["coordination.k8s.io"], resources: [leases], resourceNames: [example], verbs: [watch]}',
                     "a Role in the namespace default",
                 ),
+                (
+                    '{apiGroups: ["events.k8s.io"], resources: [events], verbs: [create, patch]}',
+                    "a Role in the namespace default",
+                ),
             ]
             reasons = await _reasons(manager)
             assert "add {apiGroups" in reasons["permissions"]
             assert "list, watch configmaps" in reasons["startup"]
             assert not task.done()
-            await _grant(server, LEASES, MAPS)
+            await _grant(server, LEASES, MAPS, EVENTS)
             await manager.elected.wait()
             await asyncio.sleep(60)
             assert await _reasons(manager) == {}
@@ -106,7 +112,7 @@ def test_each_missing_rule_is_named_once_and_its_arrival_is_noticed() -> None:
 def test_what_only_speeds_up_is_told_but_keeps_nobody_from_being_ready() -> None:
     async def main() -> None:
         server = _server()
-        await _grant(server, {**LEASES, "verbs": ["get", "create", "update"]}, MAPS)
+        await _grant(server, {**LEASES, "verbs": ["get", "create", "update"]}, MAPS, EVENTS)
         manager = _manager(server)
         with capture_logs() as logs:
             task = asyncio.create_task(manager.start())
@@ -120,7 +126,7 @@ def test_what_only_speeds_up_is_told_but_keeps_nobody_from_being_ready() -> None
     run_virtual(main)
 
 
-@pytest.mark.parametrize("rules", [[LEASES, MAPS]])
+@pytest.mark.parametrize("rules", [[LEASES, MAPS, EVENTS]])
 def test_with_all_there_nothing_is_said(rules: list[dict[str, Any]]) -> None:
     async def main() -> None:
         server = _server()
@@ -140,12 +146,71 @@ def test_with_all_there_nothing_is_said(rules: list[dict[str, Any]]) -> None:
 def test_a_confined_cache_needs_a_role_in_each_namespace() -> None:
     async def main() -> None:
         server = _server()
-        await _grant(server, LEASES)
+        await _grant(server, LEASES, EVENTS)
         manager = _manager(server, ("default", "kube-system"))
         with capture_logs() as logs:
             task = asyncio.create_task(manager.start())
             await asyncio.sleep(1)
         assert [place for _, place in _told(logs)] == [
+            "a Role in the namespace default",
+            "a Role in the namespace kube-system",
+        ]
+        manager.stop()
+        await task
+
+    run_virtual(main)
+
+
+def test_a_recorder_needs_the_rule_for_events_and_the_rule_that_is_told_suffices() -> None:
+    async def main() -> None:
+        server = _server()
+        await _grant(server, LEASES, MAPS)
+        manager = _manager(server)
+        recorder = manager.event_recorder("example")
+        thing = Unstructured.new(CONFIG_MAP, "thing", "kube-system")
+        with capture_logs() as logs:
+            task = asyncio.create_task(manager.start())
+            await manager.elected.wait()
+            for _ in range(5):
+                recorder.event(thing, "Normal", "Seen", "hello")
+                await asyncio.sleep(1)
+            assert _told(logs) == [
+                ('{apiGroups: ["events.k8s.io"], resources: [events], verbs: [create, patch]}', "a ClusterRole")
+            ]
+            assert [line["effect"] for line in logs if line["event"] == "permission missing"] == [
+                "works without it, but events are lost"
+            ]
+            assert await _reasons(manager) == {}  # work goes on
+            refused = [line for line in logs if line["event"] == "event not sent" and line["component"] == "example"]
+            assert [(line["log_level"], line["reason"], line["add_rule"]) for line in refused] == [
+                ("warning", "Forbidden", _told(logs)[0][0])
+            ]
+            assert "cannot create resource" in refused[0]["error"]
+            admin = Client(InProcessTransport(server))
+            role = await admin.get(GroupVersionKind(RBAC, "v1", "ClusterRole"), "operator")
+            role["rules"] = [LEASES, MAPS, yaml.safe_load(refused[0]["add_rule"])]
+            await admin.update(role)
+            for _ in range(3):
+                recorder.event(thing, "Normal", "Seen", "hello")
+            await asyncio.sleep(60)
+            assert [line for line in logs if line["event"] == "all permissions are there now"]
+        found = await admin.list(GroupVersionKind("events.k8s.io", "v1", "Event"), namespace="kube-system")
+        assert [event["series"]["count"] for event in found] == [3]
+        manager.stop()
+        await task
+
+    run_virtual(main)
+
+
+def test_the_events_of_an_election_need_no_more_than_a_role_beside_its_lease() -> None:
+    async def main() -> None:
+        server = _server()
+        manager = _manager(server, ("kube-system",))
+        manager.event_recorder("example")
+        with capture_logs() as logs:
+            task = asyncio.create_task(manager.start())
+            await asyncio.sleep(1)
+        assert [place for rule, place in _told(logs) if "events" in rule] == [
             "a Role in the namespace default",
             "a Role in the namespace kube-system",
         ]
