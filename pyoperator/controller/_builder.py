@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pyoperator.controller._arguments import (
+    checked_handler,
+    checked_predicate,
+    checked_predicates,
+    reconciler_function,
+)
 from pyoperator.controller._controller import Controller, Watch
 from pyoperator.controller._handlers import EnqueueForObject, EnqueueForOwner
+from pyoperator.controller._options import ControllerOptions
 from pyoperator.controller._records import ControllerKinds
 from pyoperator.controller._sources import KindSource
 
@@ -15,12 +23,14 @@ if TYPE_CHECKING:
 
     from pyoperator.clock import Clock, Randomness
     from pyoperator.controller._handlers import Handler
-    from pyoperator.controller._options import ControllerOptions
     from pyoperator.controller._request import AnyReconciler
     from pyoperator.controller._sources import InformerCache, Source
     from pyoperator.controller.predicates import Predicate
     from pyoperator.metrics import Source as MetricsSource
     from pyoperator.objects import Scheme
+
+
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # it becomes part of a health check's path
 
 
 class ControllerManager(Protocol):
@@ -85,7 +95,7 @@ class ControllerBuilder:
             raise ValueError(
                 f"for_({_named(kind)}): this controller is for {_named(self._for.kind)} already; use watches()"
             )
-        self._for = _Declared(kind, EnqueueForObject(), tuple(predicates))
+        self._for = _Declared(kind, EnqueueForObject(), checked_predicates(predicates))
         return self
 
     def owns(
@@ -95,26 +105,28 @@ class ControllerBuilder:
 
         ``match_every_owner``: also owners that are not the controller of the object.
         """
-        self._owns.append(_Declared(kind, None, tuple(predicates), match_every_owner=match_every_owner))
+        self._owns.append(_Declared(kind, None, checked_predicates(predicates), match_every_owner=match_every_owner))
         return self
 
     def watches(self, kind: Any, handler: Handler, *, predicates: Sequence[Predicate] = ()) -> ControllerBuilder:
-        """Let ``handler`` say what to reconcile when an object of ``kind`` changes."""
-        self._watches.append(_Declared(kind, handler, tuple(predicates)))
+        """Let ``handler`` say what to reconcile when an object of ``kind`` changes; for a function ``EnqueueMapped(it)``."""
+        self._watches.append(_Declared(kind, checked_handler(handler), checked_predicates(predicates)))
         return self
 
     def watches_metadata(
         self, kind: Any, handler: Handler, *, predicates: Sequence[Predicate] = ()
     ) -> ControllerBuilder:
         """Watch like ``watches``, but keep no more than metadata in memory."""
-        self._watches.append(_Declared(kind, handler, tuple(predicates), metadata_only=True))
+        self._watches.append(
+            _Declared(kind, checked_handler(handler), checked_predicates(predicates), metadata_only=True)
+        )
         return self
 
     def watches_raw_source(
         self, source: Source, handler: Handler, *, predicates: Sequence[Predicate] = ()
     ) -> ControllerBuilder:
         """Take events from a source of your own, such as a ChannelSource."""
-        self._raw.append(Watch(source, handler, tuple(predicates)))
+        self._raw.append(Watch(source, handler, checked_predicates(predicates)))
         return self
 
     def with_predicates(self, *predicates: Predicate) -> ControllerBuilder:
@@ -123,25 +135,32 @@ class ControllerBuilder:
 
     def with_event_filter(self, *predicates: Predicate) -> ControllerBuilder:
         """Add predicates for all watches, asked before those of a watch."""
-        self._filters.extend(predicates)
+        self._filters.extend(checked_predicate(predicate) for predicate in predicates)
         return self
 
     def named(self, name: str) -> ControllerBuilder:
         """Name the controller in logs and metrics; by default the for-kind in lower case. Unique in its manager."""
+        if not isinstance(name, str):
+            raise TypeError(f"named({name!r}): give a string")
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"named({name!r}): use letters, digits, '-', '_' and '.', as in 'postgres'")
         self._name = name
         return self
 
     def with_options(self, options: ControllerOptions) -> ControllerBuilder:
         """Set workers, timeouts, retries; see ControllerOptions."""
+        if not isinstance(options, ControllerOptions):
+            raise TypeError(f"with_options({options!r}): give ControllerOptions(...)")
         self._options = options
         return self
 
     def complete(self, reconciler: AnyReconciler) -> Controller:
         """Make the controller, add it to the manager, and return it.
 
-        Raises ValueError if it watches nothing, owns without a for-kind, has no name or one that is taken;
+        Raises TypeError for what is no reconciler; ValueError if it watches nothing, owns without a for-kind, has no name or one that is taken;
         UnknownKindError for kinds that the scheme does not know.
         """
+        reconciler_function(reconciler)  # first: nothing is to be left half added
         manager, scheme = self._manager, self._manager.scheme
         if self._for is None and self._owns:
             raise ValueError(f"owns({_named(self._owns[0].kind)}): owners of which kind? call for_(Kind) as well")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
+from pyoperator._callables import is_async
+from pyoperator.controller._arguments import reconciler_function
 from pyoperator.controller._request import Result
 from pyoperator.controller._standing import coroutine_stack, thread_stack
 
@@ -80,15 +82,8 @@ class Caller:
     """Call a reconciler: an object with ``reconcile`` or a function, async or sync (in a thread)."""
 
     def __init__(self, reconciler: AnyReconciler) -> None:
-        method = getattr(reconciler, "reconcile", reconciler)
-        if not callable(method):
-            raise TypeError(
-                f"{reconciler!r} is no reconciler: give an object with a method reconcile(request), or a function of it"
-            )
-        self.function: Callable[[Request], Any] = method
-        self.is_async = inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(
-            getattr(method, "__call__", None)  # noqa: B004 - not asking whether it is callable, but how its call is written
-        )
+        self.function = reconciler_function(reconciler)
+        self.is_async = is_async(self.function)
 
     async def __call__(self, run: Reconcile, executor: ThreadPoolExecutor | None) -> Result:
         """Return what the reconciler answered; raises what it raised, TypeError for an answer that is no Result."""

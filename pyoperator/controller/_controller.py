@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from pyoperator.clock import Randomness, SystemClock
+from pyoperator.controller._arguments import checked_handler, checked_predicates, checked_source
 from pyoperator.controller._calling import leaves
 from pyoperator.controller._dispatch import Dispatcher
 from pyoperator.controller._events import LOW_PRIORITY
@@ -47,6 +48,11 @@ class Watch:
     handler: Handler
     predicates: Sequence[Predicate] = ()
     for_kind: bool = False
+
+    def __post_init__(self) -> None:
+        checked_source(self.source)
+        checked_handler(self.handler)
+        checked_predicates(self.predicates)
 
 
 class Controller:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pyoperator.controller._arguments import checked_function
 from pyoperator.controller._request import Request
 from pyoperator.objects import GroupVersionKind, ObjectKey, Scheme
 
@@ -95,7 +96,7 @@ class EnqueueMapped:
     """
 
     def __init__(self, function: Callable[[Any], Iterable[ObjectKey]], *, kind: Any = None) -> None:
-        self._function = function
+        self._function = checked_function("EnqueueMapped's function", function, 1, "object")
         self._kind = kind
 
     def handle(self, event: Event, queue: WorkQueue[Request], priority: int) -> None:
@@ -129,6 +130,9 @@ class HandlerFunctions:
         delete: Callable[[Any, WorkQueue[Request], int], None] | None = None,
         generic: Callable[[Any, WorkQueue[Request], int], None] | None = None,
     ) -> None:
+        for name, function in (("create", create), ("update", update), ("delete", delete), ("generic", generic)):
+            if function is not None:
+                checked_function(f"HandlerFunctions' {name}", function, 3, "event, queue, priority")
         self._functions = {"ADDED": create, "MODIFIED": update, "DELETED": delete, "GENERIC": generic}
 
     def handle(self, event: Event, queue: WorkQueue[Request], priority: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pyoperator.controller._arguments import checked_function
 from pyoperator.controller._levels import Aging
 from pyoperator.controller._rate_limit import Backoff, TokenBucket
 
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pyoperator.controller._request import Request
+
+_NUMBERS = (
+    "max_concurrent_reconciles", "cache_sync_timeout", "reconciliation_timeout", "max_retries", "standby_backlog",
+    "stuck_after",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +62,19 @@ class ControllerOptions:
     stuck_after: float | None = 600.0
 
     def __post_init__(self) -> None:
+        if self.on_dead_letter is not None:
+            checked_function("on_dead_letter", self.on_dead_letter, 2, "request, error", may_be_async=True)
+        if self.rate_limit is not None:
+            # Each controller empties a bucket of its own: what is given makes one.
+            checked_function("rate_limit", self.rate_limit, 0, "")
+        if not isinstance(self.backoff, Backoff):
+            raise TypeError(f"backoff is {self.backoff!r}: give Backoff(...)")
+        if self.aging is not None and not isinstance(self.aging, Aging):
+            raise TypeError(f"aging is {self.aging!r}: give Aging(...), or None")
+        for name in _NUMBERS:
+            number = getattr(self, name)
+            if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
+                raise TypeError(f"{name} is {number!r}: give a number")
         if self.max_concurrent_reconciles < 1:
             raise ValueError(
                 f"max_concurrent_reconciles is {self.max_concurrent_reconciles}: a controller needs at least 1 worker"

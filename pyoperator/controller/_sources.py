@@ -6,6 +6,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pyoperator.controller._arguments import checked_function
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
@@ -101,6 +103,10 @@ class InformerSource(Source):
     """Events of an informer at hand."""
 
     def __init__(self, informer: InformerView) -> None:
+        if isinstance(informer, type) or not hasattr(informer, "add_handler"):
+            raise TypeError(
+                f"{informer!r} is no informer: give cache.get_informer(Kind), or use KindSource(cache, Kind)"
+            )
         self._informer = informer
         self._registration: Registration | None = None
 
@@ -224,7 +230,7 @@ class FunctionSource(Source):
     """
 
     def __init__(self, function: Callable[[Callable[[Event], None]], Awaitable[None]]) -> None:
-        self._function = function
+        self._function = checked_function("FunctionSource's function", function, 1, "deliver", may_be_async=True)
 
     async def run(self, dispatch: Dispatcher) -> None:
         await self._function(dispatch)

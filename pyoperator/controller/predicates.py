@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from pyoperator.controller._arguments import checked_function, checked_predicate, checked_predicates
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -52,6 +54,9 @@ class Predicates:
         delete: Callable[[CacheEvent], bool] | None = None,
         generic: Callable[[GenericEvent], bool] | None = None,
     ) -> None:
+        for name, function in (("create", create), ("update", update), ("delete", delete), ("generic", generic)):
+            if function is not None:
+                checked_function(f"Predicates' {name}", function, 1, "event")
         self._create = create
         self._update = update
         self._delete = delete
@@ -137,6 +142,8 @@ class LabelSelectorMatches:
     def __init__(self, selector: str) -> None:
         from pyoperator.cache import LabelSelector
 
+        if not isinstance(selector, str):
+            raise TypeError(f"LabelSelectorMatches({selector!r}): give a string, as in 'app=db,tier!=test'")
         self._selector = LabelSelector.parse(selector)
 
     def _matches(self, event: Event) -> bool:
@@ -161,6 +168,7 @@ class LabelSelectorMatches:
 
 def and_(*predicates: Predicate) -> Predicate:
     """Pass what all pass; everything if none is given."""
+    checked_predicates(predicates)
     return Predicates(
         create=lambda event: all(predicate.create(event) for predicate in predicates),
         update=lambda event: all(predicate.update(event) for predicate in predicates),
@@ -171,6 +179,7 @@ def and_(*predicates: Predicate) -> Predicate:
 
 def or_(*predicates: Predicate) -> Predicate:
     """Pass what any passes; nothing if none is given."""
+    checked_predicates(predicates)
     return Predicates(
         create=lambda event: any(predicate.create(event) for predicate in predicates),
         update=lambda event: any(predicate.update(event) for predicate in predicates),
@@ -181,6 +190,7 @@ def or_(*predicates: Predicate) -> Predicate:
 
 def not_(predicate: Predicate) -> Predicate:
     """Pass what ``predicate`` drops."""
+    checked_predicate(predicate)
     return Predicates(
         create=lambda event: not predicate.create(event),
         update=lambda event: not predicate.update(event),

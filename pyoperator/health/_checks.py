@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from pyoperator._callables import discard, takes
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -58,7 +60,13 @@ class HealthChecks:
         if name in self._checks or name == EVENT_LOOP:
             raise ValueError(f"there is already a check named {name!r}: choose another name")
         if not callable(check):
+            discard(check)
             raise TypeError(f"the check {name!r} is no function: pass `{name}`, not `{name}()`")
+        if isinstance(check, type) or not takes(check, 0):
+            raise TypeError(
+                f"the check {name!r} can't be called without arguments: give a function of none; what it needs goes in with "
+                "functools.partial or a lambda"
+            )
         self._checks[name] = check
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from pyoperator.manager._runnable import name_of, where
@@ -125,7 +126,7 @@ class RunnableGroup:
 
     def _launch(self, member: _Member) -> None:
         # Eagerly named tasks: a hang, a traceback and the debugger all tell whose it is.
-        member.task = asyncio.create_task(member.runnable.run(), name=f"{self.name}: {member.name}")
+        member.task = asyncio.create_task(_awaited(member), name=f"{self.name}: {member.name}")
         member.task.add_done_callback(lambda task: self._ended(member, task))
 
     def _ended(self, member: _Member, task: asyncio.Task[None]) -> None:
@@ -193,3 +194,10 @@ class RunnableGroup:
     def __repr__(self) -> str:
         names = ", ".join(member.name for member in self._members)
         return f"<RunnableGroup {self.name} {'running' if self._running else 'not running'}: {names}>"
+
+
+async def _awaited(member: _Member) -> None:
+    running: Any = member.runnable.run()
+    if not inspect.isawaitable(running):
+        raise TypeError(f"{member.name}: run() returned {running!r}, not a coroutine: it must be `async def run(self)`")
+    await running

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,10 +17,10 @@ from pyoperator.manager._errors import ManagerError
 from pyoperator.manager._life_cycle import LifeCycle, Phase
 from pyoperator.manager._metrics import register_sources
 from pyoperator.manager._metrics_endpoint import MetricsEndpoint
-from pyoperator.manager._options import CacheConfiguration, validated
+from pyoperator.manager._options import CacheConfiguration, check_parts, namespaces_of, validated
 from pyoperator.manager._prerequisites import Prerequisites
 from pyoperator.manager._probes import Probes
-from pyoperator.manager._runnable import FunctionRunnable, Runnable, name_of
+from pyoperator.manager._runnable import GROUPS, checked_runnable
 from pyoperator.manager._running import live, run_manager
 from pyoperator.manager._services import CacheRunnable
 from pyoperator.manager._status import ManagerStatus
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from pyoperator.health import Check, HealthChecks
     from pyoperator.leaderelection import Leadership, Transition
     from pyoperator.manager._options import ManagerOptions
-    from pyoperator.manager._runnable import GroupName
+    from pyoperator.manager._runnable import GroupName, Runnable
     from pyoperator.manager._service_stack import Service
     from pyoperator.metrics import MetricsRegistry, Source
 
@@ -129,6 +128,7 @@ class Manager:
             dead_mans_switch=dead_mans_switch,
             random=self.random,
         )
+        check_parts(configuration=configuration, scheme=scheme, cache=cache, clock=clock, random=random)
         self._exit_process = exit_process
         self._connections = Connections(
             configuration,
@@ -153,15 +153,13 @@ class Manager:
             self._connections.fence(self._election.leadership)
 
         cached = cache if cache is not None else CacheConfiguration()
-        if namespaces and cached.default_namespaces:
-            raise ManagerError("namespaces and cache.default_namespaces say the same: give one of them")
         self.cache: Cache = Cache(
             self._connections.fenced,
             self.scheme,
             clock=self.clock,
             random=self.random,
             by_kind=cached.by_kind,
-            default_namespaces=tuple(namespaces) or cached.default_namespaces,
+            default_namespaces=namespaces_of(namespaces, cached),
             default_options=cached.default_options,
             implicit_informers=cached.implicit_informers,
         )
@@ -285,17 +283,14 @@ class Manager:
         ``group`` places it by hand: "webhooks" (before caches), "caches" (the start waits for its ``ready()``),
         "others" (every replica), "leader". After the start it starts at once; after the stop it is a ManagerError.
         """
-        if inspect.iscoroutinefunction(runnable):
-            runnable = FunctionRunnable(runnable)
-        if not isinstance(runnable, Runnable):
-            raise ManagerError(
-                f"{name_of(runnable)} can't be run: give an object with `async def run(self)`, or an async function"
-            )
+        runnable = checked_runnable(runnable)
         if group is None:
             wanted = need_leader_election
             if wanted is None:
                 wanted = bool(getattr(runnable, "need_leader_election", True))
             group = "leader" if wanted else "others"
+        elif group not in GROUPS:
+            raise ManagerError(f"group={group!r} is unknown: use one of {', '.join(GROUPS)}")
         self._life.add(runnable, group)
 
     def add_healthz_check(self, name: str, check: Check, /) -> None:

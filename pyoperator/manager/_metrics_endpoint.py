@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pyoperator._callables import takes
 from pyoperator.manager._errors import ManagerError
 from pyoperator.manager._services import BackgroundTask, DeferredServer
 from pyoperator.metrics import EventLoopMonitor, MetricsRegistry, metrics_application
@@ -36,6 +37,11 @@ class MetricsEndpoint:
         """Serve ``handler`` at ``path``, too. Raises ManagerError for a path that can't be used."""
         if not path.startswith("/") or path == "/metrics" or path in self._handlers:
             raise ManagerError(f"path {path!r} can't be used: it must begin with '/', be new, and not be /metrics")
+        given: Any = handler
+        if not callable(given) or not takes(handler, 1):
+            raise ManagerError(
+                f"the handler of {path} can't be used: give an `async def` function of one argument, the request"
+            )
         self._handlers[path] = handler
 
     def services(self) -> list[Service]:

@@ -7,8 +7,10 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
 from pyoperator.cache import CachedClient
+from pyoperator.clock import Randomness
 from pyoperator.leaderelection import ElectionConfig, default_identity, default_namespace, stall_limit_of
 from pyoperator.manager._errors import ManagerError
+from pyoperator.objects import Scheme
 from pyoperator.serving import BindAddress
 
 if TYPE_CHECKING:
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
     from pyoperator.cache import Cache, CacheOptions
     from pyoperator.client import Client
-    from pyoperator.clock import Randomness
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +122,30 @@ def validated(
 def _duration(name: str, value: float, advice: str) -> None:
     if not isfinite(value) or value < 0:
         raise ManagerError(f"{name}={value!r} is no duration: give seconds from 0 up (default {advice})")
+
+
+def check_parts(*, configuration: Any, scheme: Any, cache: Any, clock: Any, random: Any) -> None:
+    """Refuse what stands for a part and is none, which otherwise shows at the first use. Raises ManagerError."""
+    if configuration is not None and not hasattr(configuration, "server"):
+        raise ManagerError(
+            f"configuration={configuration!r}: give a Configuration, as Configuration.load(kubeconfig=...) finds it"
+        )
+    for name, part, kind in (
+        ("scheme", scheme, Scheme),
+        ("cache", cache, CacheConfiguration),
+        ("random", random, Randomness),
+    ):
+        if part is not None and not isinstance(part, kind):
+            raise ManagerError(f"{name}={part!r}: give {kind.__name__}(...)")
+    if clock is not None and (isinstance(clock, type) or not hasattr(clock, "elapsed")):
+        raise ManagerError(f"clock={clock!r}: give a clock such as SystemClock() or LoopClock(loop)")
+
+
+def namespaces_of(namespaces: Any, cache: CacheConfiguration) -> tuple[str, ...]:
+    """Return the namespaces to cache, from the two options that say them. Raises ManagerError."""
+    if namespaces and cache.default_namespaces:
+        raise ManagerError("namespaces and cache.default_namespaces say the same: give one of them")
+    found = namespaces or cache.default_namespaces
+    if isinstance(found, str):  # a text is a sequence too, of letters
+        raise ManagerError(f"namespaces={found!r} is a text: give a tuple, namespaces=({found!r},)")
+    return tuple(found)

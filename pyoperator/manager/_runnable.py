@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+import inspect
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
+
+from pyoperator._callables import discard, takes
+from pyoperator._callables import name_of as callable_name
+from pyoperator.manager._errors import ManagerError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 GroupName: TypeAlias = Literal["caches", "webhooks", "others", "leader"]
 """When something starts and stops; see LifeCycle."""
+
+GROUPS: Final = ("caches", "webhooks", "others", "leader")
 
 
 @runtime_checkable
@@ -48,6 +55,37 @@ class FunctionRunnable:
 
     def __repr__(self) -> str:
         return f"FunctionRunnable({self.name})"
+
+
+def checked_runnable(given: Any) -> Runnable:
+    """Return what a manager can run for what was given to ``add``; raises ManagerError for what would fail at its start."""
+    if isinstance(given, type):
+        raise ManagerError(
+            f"{given.__qualname__} can't be run: it is a class, give an instance, {given.__qualname__}(...)"
+        )
+    if inspect.iscoroutinefunction(given):
+        if not takes(given, 0):
+            raise ManagerError(
+                f"{callable_name(given)}{inspect.signature(given)} can't be run: it is called without arguments; give what "
+                "it needs with functools.partial, or make it an object with `async def run(self)`"
+            )
+        return FunctionRunnable(given)
+    if not isinstance(given, Runnable) or not callable(given.run):
+        discard(given)
+        raise ManagerError(
+            f"{name_of(given)} can't be run: give an object with `async def run(self)`, or an async function"
+        )
+    if not takes(given.run, 0):
+        raise ManagerError(
+            f"{name_of(given)} can't be run: run{inspect.signature(given.run)} is called without arguments; what it needs "
+            "belongs to its object"
+        )
+    if callable(getattr(given, "need_leader_election", None)):
+        raise ManagerError(
+            f"{name_of(given)} can't be run: its need_leader_election is a method, here it is an attribute, as in "
+            "`need_leader_election = False`"
+        )
+    return given
 
 
 def name_of(runnable: object) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
+from pyoperator._callables import takes
 from pyoperator.metrics._families import Family, Sample
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ class MetricsRegistry:
 
     def add(self, source: Source) -> None:
         """Add a source of families. One that raises at a scrape is logged and counted; the others are still served."""
+        given: Any = source
+        if isinstance(given, type) or not callable(given) or not takes(given, 0):
+            raise TypeError(
+                f"{source!r} is no source of metrics: give a function without arguments that returns families; a metric of "
+                "prometheus_client registers itself, Counter(..., registry=manager.metrics.prometheus)"
+            )
         self._sources.append(source)
 
     @property
