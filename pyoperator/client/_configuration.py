@@ -72,7 +72,7 @@ class Configuration:
         environ = os.environ if environ is None else environ
         clock = clock if clock is not None else SystemClock()
         if kubeconfig:
-            return load_kubeconfig([Path(kubeconfig)], context, environ, clock, named_by="the --kubeconfig flag")
+            return load_kubeconfig([Path(kubeconfig)], context, environ, clock, named_by="the argument kubeconfig")
         listed = [Path(part) for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part]
         if listed:
             return load_kubeconfig(listed, context, environ, clock, named_by="$KUBECONFIG")
@@ -83,8 +83,8 @@ class Configuration:
         if default is not None and default.exists():
             return load_kubeconfig([default], context, environ, clock, named_by="the default")
         raise ConfigurationError(
-            "no configuration found: there is no --kubeconfig flag, no $KUBECONFIG, no service account of a pod and no "
-            f"{default or '~/.kube/config'}; pass --kubeconfig FILE or set KUBECONFIG"
+            "no configuration found: no kubeconfig was given, there is no $KUBECONFIG, no service account of a pod and no "
+            f"{default or '~/.kube/config'}; give Configuration.load(kubeconfig=FILE), or set KUBECONFIG"
         )
 
 

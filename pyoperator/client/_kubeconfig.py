@@ -140,9 +140,10 @@ def load_kubeconfig(
     if not name:
         known = ", ".join(sorted(merged.entries["contexts"])) or "none"
         raise ConfigurationError(
-            f"{merged} has no current-context; pass --context or run kubectl config use-context (contexts: {known})"
+            f"{merged} has no current-context; give Configuration.load(context=NAME), or run kubectl config use-context "
+            f"(contexts: {known})"
         )
-    wanted_by = "--context names" if context else "current-context names"
+    wanted_by = "the argument context names" if context else "current-context names"
     chosen = merged.find("contexts", name, wanted_by)
     cluster_name, user_name = chosen.text("cluster"), chosen.text("user")
     if not cluster_name:

@@ -42,7 +42,7 @@ def default_namespace(
 ) -> str:
     """Return the Lease's namespace: ``flag``, else POD_NAMESPACE, else the one of the pod's service account.
 
-    Raises ElectionConfigError, which names the flag, when none of them tells: outside a cluster nobody can guess it.
+    Raises ElectionConfigError, which names the option, when none of them tells: outside a cluster nobody can guess it.
     """
     if flag:
         return flag
@@ -57,7 +57,7 @@ def default_namespace(
         return namespace
     raise ElectionConfigError(
         "not running in a pod, so the Lease's namespace can't be found: "
-        "pass --leader-election-namespace (leader_election_namespace) or set POD_NAMESPACE"
+        "give leader_election_namespace=... (namespace=... of an ElectionConfig), or set POD_NAMESPACE"
     )
 
 
@@ -132,8 +132,8 @@ class ElectionConfig:
 def _check_names(name: str, namespace: str, identity: str) -> None:
     if not name:
         raise ElectionConfigError(
-            "leader election needs a name for its Lease: set leader_election_id (flag --leader-election-id), "
-            "for example postgres-operator.example.com, the same on every replica"
+            "leader election needs a name for its Lease: give leader_election_id=... (name=... of an "
+            "ElectionConfig), for example postgres-operator.example.com, the same on every replica"
         )
     if len(name) > 253 or not _DNS_SUBDOMAIN.match(name):
         raise ElectionConfigError(
@@ -141,7 +141,8 @@ def _check_names(name: str, namespace: str, identity: str) -> None:
         )
     if not namespace:
         raise ElectionConfigError(
-            "leader election needs the namespace of its Lease: set leader_election_namespace (flag --leader-election-namespace)"
+            "leader election needs the namespace of its Lease: give "
+            "leader_election_namespace=... (namespace=... of an ElectionConfig)"
         )
     if len(namespace) > 63 or not _DNS_LABEL.match(namespace):
         raise ElectionConfigError(

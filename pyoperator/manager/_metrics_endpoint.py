@@ -56,7 +56,7 @@ class MetricsEndpoint:
     def _make_server(self) -> HTTPServer:
         application = metrics_application(self.registry, extra_handlers=self._handlers)
         context = None if self.certificates is None else self.certificates.context
-        self._server = HTTPServer(self._bind, application, context, name="metrics", option="--metrics-bind-address")
+        self._server = HTTPServer(self._bind, application, context, name="metrics", option="metrics_bind_address=...")
         return self._server
 
     def __repr__(self) -> str:

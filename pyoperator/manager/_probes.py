@@ -88,7 +88,7 @@ class Probes:
             readiness_path=readiness,
             where=self._place,
         )
-        return HTTPServer(self._bind, application, name="health probes", option="--health-probe-bind-address")
+        return HTTPServer(self._bind, application, name="health probes", option="health_probe_bind_address=...")
 
     def __repr__(self) -> str:
         return f"<Probes healthz={self.healthz.names} readyz={self.readyz.names}>"

@@ -22,7 +22,7 @@ class BindError(OSError):
 class HTTPServer:
     """Serve ``application`` on ``bind``: ``start()``, ``port``, ``stop()``; nothing happens if the bind is disabled.
 
-    ``name`` says in errors what is being served, ``option`` which flag or option chooses the address. ``shutdown_timeout``:
+    ``name`` says in errors what is being served, ``option`` which option chooses the address. ``shutdown_timeout``:
     seconds that requests in flight get on ``stop()``. Must be started and stopped on one and the same loop.
     """
 

@@ -60,7 +60,7 @@ class TestPrecedence:
         del environ["KUBERNETES_SERVICE_HOST"]
         assert server() == "https://home"
         environ["HOME"] = str(tmp_path / "nowhere")
-        with pytest.raises(ConfigurationError, match="--kubeconfig FILE"):
+        with pytest.raises(ConfigurationError, match="kubeconfig=FILE"):
             server()
 
     async def test_the_pods_token_is_read_again_when_rotated(self, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ ERRORS: dict[str, tuple[Any, str]] = {
     "list": ("- 1", "expected a mapping"),
     "sections": ({"clusters": "x"}, "clusters must be a list"),
     "entry": ({"users": [{"user": {}}]}, "needs a name"),
-    "no context": (kubeconfig() | {"current-context": ""}, r"no current-context; pass --context .*main"),
+    "no context": (kubeconfig() | {"current-context": ""}, r"no current-context; .*context=NAME.*main"),
     "unknown context": (kubeconfig() | {"current-context": "x"}, "'x', which does not exist; known contexts: main"),
     "unknown cluster": (kubeconfig(clusters=[]), "the cluster 'c', which does not exist; known clusters: none"),
     "unknown user": (kubeconfig(users=[]), "the user 'u', which does not exist"),

@@ -101,9 +101,9 @@ def test_durations(text: str, seconds: float) -> None:
         (["--log-level", "loud"], ["loud", "debug"]),
         (["--leader-elect", "--leader-election-namespace=n", "--lease-duration=5s"], ["5", "renew"]),
         (["--leader-elect", "--leader-election-namespace=n", "--lease-duration=15.5s"], ["whole number of seconds"]),
-        (["--leader-elect"], ["--leader-election-namespace"]),
+        (["--leader-elect"], ["leader_election_namespace"]),
         (["--health-probe-bind-address", "nonsense"], ["nonsense"]),
-        (["--kubeconfig", "/does/not/exist"], ["/does/not/exist", "--kubeconfig"]),
+        (["--kubeconfig", "/does/not/exist"], ["/does/not/exist", "argument kubeconfig"]),
         (["--context", "other"], ["other"]),
     ],
 )

@@ -35,7 +35,7 @@ def test_defaults_are_those_of_controller_runtime() -> None:
         ({"name": ""}, "leader_election_id"),
         ({"name": "Not_DNS"}, "lower-case"),
         ({"name": "a" * 254}, "can't name a Lease"),
-        ({"namespace": ""}, "--leader-election-namespace"),
+        ({"namespace": ""}, "leader_election_namespace"),
         ({"namespace": "a.b"}, "can't be a namespace"),
         ({"identity": ""}, "default_identity"),
     ],
@@ -62,7 +62,7 @@ def test_namespace_and_identity_are_found_if_not_given(monkeypatch: pytest.Monke
     assert one.identity.startswith("pod-0_")
     assert one.identity != two.identity
     monkeypatch.delenv("POD_NAMESPACE")
-    with pytest.raises(ElectionConfigError, match="--leader-election-namespace"):
+    with pytest.raises(ElectionConfigError, match="leader_election_namespace"):
         ElectionConfig(name="op")
 
 
@@ -72,5 +72,5 @@ def test_namespace_precedence(tmp_path: Path) -> None:
     assert default_namespace("flag", {"POD_NAMESPACE": "pod"}, file) == "flag"
     assert default_namespace("", {"POD_NAMESPACE": "pod"}, file) == "pod"
     assert default_namespace("", {}, file) == "from-file"
-    with pytest.raises(ElectionConfigError, match="--leader-election-namespace"):
+    with pytest.raises(ElectionConfigError, match="leader_election_namespace"):
         default_namespace("", {}, tmp_path / "absent")

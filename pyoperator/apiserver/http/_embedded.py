@@ -171,11 +171,13 @@ class EmbeddedServer:
         except BindAddressError as error:
             raise EmbeddedServerError(str(error)) from error
         if bind.disabled:
-            raise EmbeddedServerError("an API server has to listen: give --bind-address HOST:PORT, as in 127.0.0.1:0")
+            raise EmbeddedServerError(
+                "an API server has to listen: give bind (--bind-address) HOST:PORT, as in 127.0.0.1:0"
+            )
         if self._insecure and not _is_loopback(bind.host):
             raise EmbeddedServerError(
-                f"--insecure serves on loopback only, not on {bind}: everybody would be administrator; bind to 127.0.0.1, "
-                "or leave --insecure out"
+                f"insecure (--insecure) serves on loopback only, not on {bind}: everybody would be administrator; bind to 127.0.0.1, "
+                "or leave insecure out"
             )
         return bind
 
@@ -185,7 +187,7 @@ class EmbeddedServer:
                 make_private_folder(self._data_dir)
             except OSError as error:
                 raise EmbeddedServerError(
-                    f"the data directory {self._data_dir} can't be made ({error.strerror}); give --data-dir another one"
+                    f"the data directory {self._data_dir} can't be made ({error.strerror}); give data_dir (--data-dir) another one"
                 ) from error
             return self._data_dir
         self._temporary = Path(tempfile.mkdtemp(prefix="pyoperator-apiserver-"))
@@ -217,7 +219,7 @@ class EmbeddedServer:
             return AuditLog(self._audit_log)
         except OSError as error:
             raise EmbeddedServerError(
-                f"the audit log {self._audit_log} can't be opened ({error.strerror}); give --audit-log a writable file"
+                f"the audit log {self._audit_log} can't be opened ({error.strerror}); give audit_log (--audit-log) a writable file"
             ) from error
 
     def _make_context(self, bind: BindAddress, state: Path) -> ssl.SSLContext | None:
@@ -232,7 +234,7 @@ class EmbeddedServer:
         except ModuleNotFoundError as error:
             raise EmbeddedServerError(
                 "HTTPS needs the package cryptography: pip install cryptography (the extra apiserver of "
-                "pyoperator-runtime has it), or use --insecure"
+                "pyoperator-runtime has it), or use insecure=True (--insecure)"
             ) from error
         except OSError as error:
             raise EmbeddedServerError(
@@ -292,7 +294,7 @@ def _listen(bind: BindAddress) -> socket.socket:
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise EmbeddedServerError(
-            f"cannot listen on {bind}: {reason}; choose another --bind-address (port 0 takes a free one)"
+            f"cannot listen on {bind}: {reason}; choose another address with bind (--bind-address; port 0 takes a free one)"
         ) from error
 
 

@@ -45,7 +45,7 @@ def write_kubeconfig(path: Path, *, server: str, token: str = "", authority: byt
         write_private(path, text)
     except OSError as error:
         raise KubeconfigError(
-            f"cannot write the kubeconfig {path}: {error.strerror or error}; choose another file with --kubeconfig-out"
+            f"cannot write the kubeconfig {path}: {error.strerror or error}; choose another file with kubeconfig_out (--kubeconfig-out)"
         ) from error
 
 
@@ -57,7 +57,7 @@ def check_kubeconfig(path: Path) -> None:
         return
     except (OSError, UnicodeDecodeError) as error:
         raise KubeconfigError(
-            f"{path} exists and cannot be read ({error}); choose another file with --kubeconfig-out"
+            f"{path} exists and cannot be read ({error}); choose another file with kubeconfig_out (--kubeconfig-out)"
         ) from error
     import yaml  # slow to import, and needed only here
 
@@ -70,5 +70,5 @@ def check_kubeconfig(path: Path) -> None:
         return
     raise KubeconfigError(
         f"{path} exists and was not written by pyoperator; it is left as it is: choose another file with "
-        "--kubeconfig-out, or remove it"
+        "kubeconfig_out (--kubeconfig-out), or remove it"
     )

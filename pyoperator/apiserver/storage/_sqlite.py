@@ -55,7 +55,7 @@ class SQLitePersistence:
         except (sqlite3.Error, OSError) as error:
             os.close(self._lock)
             raise DirectoryUnusable(
-                f"the data directory {folder} can't be opened ({error}); give --data-dir another directory"
+                f"the data directory {folder} can't be opened ({error}); give data_dir (--data-dir) another directory"
             ) from error
 
     def load(self) -> tuple[int, Iterator[StoredObject]]:
@@ -124,7 +124,7 @@ def _lock(folder: Path) -> int:
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise DirectoryUnusable(
-            f"the data directory {folder} can't be used ({error.strerror}); give --data-dir a writable directory"
+            f"the data directory {folder} can't be used ({error.strerror}); give data_dir (--data-dir) a writable directory"
         ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -132,7 +132,7 @@ def _lock(folder: Path) -> int:
         holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
         raise DirectoryInUse(
-            f"the data directory {folder} is used by another server (process {holder}); stop it, or give --data-dir "
+            f"the data directory {folder} is used by another server (process {holder}); stop it, or give data_dir (--data-dir) "
             "another directory"
         ) from error
     os.ftruncate(descriptor, 0)
