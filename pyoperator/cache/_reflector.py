@@ -183,12 +183,15 @@ class Reflector:
                 # The version is compacted, or the server has not reached it: the newest there is, whatever it is.
                 await self._watch(InitialEvents("", self._read))
             return
-        except (NotStreamed, BadRequest, MethodNotAllowed, UnsupportedMediaType, Invalid, Forbidden) as refusal:
+        except Forbidden:
             if not self._list_next:
                 raise
-            # A missing permission to watch says nothing of the server, and may be granted tomorrow.
-            lasting = refusal.lasting if isinstance(refusal, NotStreamed) else not isinstance(refusal, Forbidden)
-            if lasting:
+            # A missing permission to watch says nothing of what the server can do, and may be granted tomorrow. Whoever
+            # may list gets that much meanwhile; what is refused then, the list or the watch after it, is told as a 403.
+        except (NotStreamed, BadRequest, MethodNotAllowed, UnsupportedMediaType, Invalid) as refusal:
+            if not self._list_next:
+                raise
+            if not isinstance(refusal, NotStreamed) or refusal.lasting:
                 self._watch_lists.missing()
             self._logger.info("the server does not stream its state; listing it in pages", reason=str(refusal))
         except (Unauthorized, NotFound):
@@ -372,11 +375,14 @@ class Reflector:
                 answers = False
                 if is_too_large(error):
                     self._list_next = self._consistent_next = True
-        return self._failed(phase, reason, server_answers=answers, at_least=at_least)
+        patient = isinstance(error, Forbidden)
+        return self._failed(phase, reason, server_answers=answers, at_least=at_least, patient=patient)
 
-    def _failed(self, phase: Phase, reason: str, *, server_answers: bool, at_least: float = 0.0) -> float:
+    def _failed(
+        self, phase: Phase, reason: str, *, server_answers: bool, at_least: float = 0.0, patient: bool = False
+    ) -> float:
         delay = max(self._backoff.next(), at_least)
-        self._vitals.failed(phase, reason, server_answers=server_answers, retry_in=delay)
+        self._vitals.failed(phase, reason, server_answers=server_answers, retry_in=delay, patient=patient)
         return delay
 
     def __repr__(self) -> str:

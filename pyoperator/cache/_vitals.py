@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 Phase: TypeAlias = Literal["list", "connect", "stream", "silent"]
 
 LOG_PERIOD: Final = 60.0
+_LONGEST_LOG_PERIOD: Final = 3600.0
 
 
 class Vitals:
-    """Count, remember the failure that lasts, and log it when its reason changes and then once a minute."""
+    """Count, remember the failure that lasts, and log it when its reason changes and then once a minute.
+
+    What waits for somebody to act (``patient``: a missing permission) is repeated ever less often, down to once an hour.
+    """
 
     def __init__(self, clock: Clock, logger: FilteringBoundLogger, namespace: str) -> None:
         self._clock = clock
@@ -40,6 +44,7 @@ class Vitals:
         self._server_answers = True
         self._logged_at = float("-inf")
         self._logged_reason = ""
+        self._log_period = LOG_PERIOD
 
     @property
     def sign_of_life_age(self) -> float | None:
@@ -75,21 +80,32 @@ class Vitals:
         if self._phase == "connect":
             self._recovered()
 
-    def failed(self, phase: Phase, reason: str, *, server_answers: bool, retry_in: float) -> None:
+    def failed(
+        self, phase: Phase, reason: str, *, server_answers: bool, retry_in: float, patient: bool = False
+    ) -> None:
         now = self._clock.elapsed()
         self.failures += 1
         if self._failing_since is None:
             self._failing_since = now
         self._phase, self._failure, self._server_answers = phase, reason, server_answers
-        if reason != self._logged_reason or now - self._logged_at >= LOG_PERIOD:
-            self._logged_reason, self._logged_at = reason, now
-            self._logger.warning(
-                "informer is not fresh",
-                reason=reason,
-                failing_for=round(now - self._failing_since, 1),
-                retry_in=round(retry_in, 1),
-                synced=self.synced,
-            )
+        if reason != self._logged_reason:
+            self._log_period = LOG_PERIOD
+        elif now - self._logged_at < self._log_period:
+            return
+        elif patient:
+            self._log_period = min(2 * self._log_period, _LONGEST_LOG_PERIOD)
+        self._tell(reason, now, retry_in)
+
+    def _tell(self, reason: str, now: float, retry_in: float) -> None:
+        since = self._failing_since if self._failing_since is not None else now
+        self._logged_reason, self._logged_at = reason, now
+        self._logger.warning(
+            "informer is not fresh",
+            reason=reason,
+            failing_for=round(now - since, 1),
+            retry_in=round(retry_in, 1),
+            synced=self.synced,
+        )
 
     def _recovered(self) -> None:
         since = self._failing_since if self._failing_since is not None else self._clock.elapsed()

@@ -256,6 +256,34 @@ def test_no_permission_never_expires(code: int, told: str) -> None:
     run_cache(server, body)
 
 
+@pytest.mark.parametrize("what", ["all", "watch", "list"])
+def test_a_missing_permission_is_told_as_one_and_ever_less_often(what: str) -> None:
+    server = populated(watch_list="refused" if what == "list" else "supported")
+
+    def refuse(request: Request) -> Fault | None:
+        verb = "watch" if request.watch else "list"
+        if what not in ("all", verb):
+            return None
+        return Fault(403, status_body(403, "Forbidden", f"widgets is forbidden: cannot {verb} resource"))
+
+    server.always = refuse
+
+    async def body(cache: Cache) -> None:
+        informer, _ = watched(cache)
+        await settle(12 * 3600)
+        assert informer.synced == (what == "watch")  # what may be listed is there, though it grows old
+
+    logs = [call for call in run_cache(server, body) if call["level"] != "info" or what != "list"]
+    assert {call["event"] for call in logs} == {"informer is not fresh"}
+    refused = "watch" if what == "watch" else "list"
+    assert all(f"cannot {refused} resource" in call["reason"] for call in logs)
+    assert "grant list and watch on widgets.example.com in all namespaces" in logs[0]["reason"]
+    at = [call["failing_for"] for call in logs]
+    assert at[0] < 1
+    assert len([time for time in at if time < 300]) == 3  # at once, after a minute, after two more
+    assert 14 <= len(at) <= 18
+
+
 @pytest.mark.parametrize("watch_list", ["supported", "refused", "ignored"])
 def test_a_storm_of_401_never_ends_it(watch_list: WatchList) -> None:
     server = populated(watch_list=watch_list)

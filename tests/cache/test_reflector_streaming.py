@@ -198,7 +198,9 @@ def test_a_server_without_it_is_listed_at_once(fault: Fault) -> None:
         assert (status.lists, status.streamed_lists, status.failures) == (1, 0, 0)
 
     logs = run_cache(server, body)
-    assert [call["event"] for call in logs] == ["the server does not stream its state; listing it in pages"]
+    # A 403 says nothing of the server's abilities, and all went well without: nothing to tell.
+    told = [] if fault.status == 403 else ["the server does not stream its state; listing it in pages"]
+    assert [call["event"] for call in logs] == told
     assert [request.initial for request in server.requests] == [True, False, False]
     assert paged(server)[0].query == {"resourceVersion": "0", "limit": "500"}
 
