@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, cast
 import structlog
 
 from pyoperator._callables import is_async
+from pyoperator._standing import coroutine_stack, thread_stack
 from pyoperator.controller._arguments import reconciler_function
 from pyoperator.controller._request import Result
-from pyoperator.controller._standing import coroutine_stack, thread_stack
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from concurrent.futures import ThreadPoolExecutor
 
+    from pyoperator._standing import Place
     from pyoperator.clock import Randomness
     from pyoperator.controller._request import AnyReconciler, Request
 
@@ -58,8 +59,8 @@ class Reconcile:
             )
         return self._bound
 
-    def stack(self) -> tuple[str, ...]:
-        """Return where it stands now, outermost call first, as ``file:line in function``; empty between its steps."""
+    def stack(self) -> tuple[Place, ...]:
+        """Return where it stands now, outermost call first; empty between its steps."""
         if self.thread is not None:
             return thread_stack(self.thread, _run_in_thread.__code__)
         return coroutine_stack(self.coroutine)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from pyoperator._standing import users_place
 from pyoperator.clock import Randomness, SystemClock
 from pyoperator.controller._arguments import checked_handler, checked_predicates, checked_source
 from pyoperator.controller._calling import leaves
@@ -284,8 +285,7 @@ class Controller:
                 run.reported = now
                 run.logger.error("reconcile stuck", seconds=round(found.age), frames=list(found.stack))
         what = ", ".join(
-            f"{found.request} for {found.age:.0f} s at {found.stack[-1] if found.stack else 'an unknown place'}"
-            for found in stuck
+            f"{found.request} for {found.age:.0f} s at {found.place or 'an unknown place'}" for found in stuck
         )
         raise StuckReconcile(f"controller {self.name!r}: reconcile stuck: {what}")
 
@@ -298,7 +298,10 @@ class Controller:
             now = asyncio.get_running_loop().time()
             for run in runs.values():
                 found = InFlight(run.request, now - run.started, run.in_thread)
-                yield replace(found, stack=run.stack()) if self._is_stuck(found) else found
+                if self._is_stuck(found):
+                    stack = run.stack()
+                    found = replace(found, stack=tuple(map(str, stack)), place=str(users_place(stack) or ""))
+                yield found
 
     def status(self) -> ControllerStatus:
         """Return what the controller is doing now; call it on the loop."""

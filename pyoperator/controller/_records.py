@@ -43,13 +43,15 @@ class ControllerStatistics:
 class InFlight:
     """A reconcile that is running: since how many seconds, and whether it is in a thread (not cancellable).
 
-    ``stack`` tells of one that is stuck where it stands: ``file:line in function``, outermost call first.
+    ``stack`` tells of one that is stuck where it stands: ``file:line in function``, outermost call first;
+    ``place`` is the innermost of these in the user's own code.
     """
 
     request: Request
     age: float
     in_thread: bool
     stack: tuple[str, ...] = ()
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

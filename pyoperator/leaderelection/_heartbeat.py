@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
 from typing import TYPE_CHECKING
+
+from pyoperator._standing import loop_stack, thread_stack, users_place
 
 if TYPE_CHECKING:
     import asyncio
@@ -73,17 +73,12 @@ class Heartbeat:
 
     def stack(self) -> list[str]:
         """Return where the work loop's thread is right now: ``file:line in function``, the innermost last."""
-        frame = sys._current_frames().get(self._thread)
-        if frame is None:
-            return []
-        # Without the text of the lines: no file may be waited for in an emergency.
-        found = traceback.StackSummary.extract(traceback.walk_stack(frame), limit=_FRAMES, lookup_lines=False)
-        return [f"{entry.filename}:{entry.lineno} in {entry.name}" for entry in reversed(found)]
+        return [str(place) for place in thread_stack(self._thread)[-_FRAMES:]]
 
     def place(self) -> str:
-        """Return the innermost entry of the stack, for one line."""
-        stack = self.stack()
-        return stack[-1] if stack else "in no Python code"
+        """Return where the user's code is in what the work loop runs right now, for one line."""
+        place = users_place(loop_stack(self._thread))
+        return str(place) if place is not None else "in no Python code"
 
     def _ask(self) -> None:
         if self._loop is None or self._loop.is_closed():

@@ -6,7 +6,8 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from pyoperator.manager._runnable import name_of, where
+from pyoperator._standing import coroutine_stack, users_place
+from pyoperator.manager._runnable import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,8 @@ class _Member:
     def blockers(self) -> list[str]:
         """Tell what has not stopped."""
         if self.task is not None and not self.task.done():
-            return [f"{self.name} ({where(self.task.get_coro())})"]
+            place = users_place(coroutine_stack(self.task.get_coro()))
+            return [f"{self.name} ({f'at {place}' if place is not None else 'running'})"]
         if self.draining is not None and not self.draining.done():
             return [f"{self.name} (its drain() ignores cancellation)"]
         told: Callable[[], Any] | None = getattr(self.runnable, "blockers", None)

@@ -95,14 +95,3 @@ def name_of(runnable: object) -> str:
     if isinstance(runnable, FunctionRunnable):
         return str(name)
     return f"{kind} {name}" if isinstance(name, str) and name else kind
-
-
-def where(coroutine: Any) -> str:
-    """Return the file, line and function in which a suspended coroutine waits, for the report of a hang."""
-    frame = None
-    while coroutine is not None:
-        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None) or frame
-        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
-    if frame is None:
-        return "running"
-    return f"at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"

@@ -259,7 +259,7 @@ async def test_nobody_writes_who_does_not_lead(outcomes: dict[str, Outcome], how
     assert outcomes[how].verdict.leaders == (how, STANDBY)
 
 
-@pytest.mark.parametrize(("how", "inside"), [("python", "in _spin"), ("released", "in _stall")])
+@pytest.mark.parametrize(("how", "inside"), [("python", "in _spin"), ("released", "in Writer._stall")])
 async def test_liveness_fails_and_says_where_the_loop_stands(
     outcomes: dict[str, Outcome], how: str, inside: str
 ) -> None:

@@ -139,7 +139,7 @@ async def test_a_port_in_use_is_2_and_says_which(which: str) -> None:
             assert await running.code() == 2
             (line,) = [line for line in (await running.errors()).splitlines() if line.startswith("error: ")]
     assert f"on {address}: another process listens there" in line
-    assert f"--{which.replace('_', '-')}-bind-address" in line
+    assert f"with {which}_bind_address=..." in line
 
 
 async def test_lost_leadership_is_3() -> None:
@@ -176,7 +176,7 @@ async def test_probes_answer_while_the_work_loop_is_blocked() -> None:
                         f"[-]event-loop failed: reason withheld\n{path.strip('/')} check failed\n"
                     )
             async with session.get("/readyz/readyz") as answer:
-                assert re.search(r"blocked at .*threading\.py:\d+ in wait", await answer.text())
+                assert re.search(r"blocked at .*program\.py:\d+ in Stalled\.run", await answer.text())
         assert running.process.returncode is None
 
 
