@@ -255,10 +255,13 @@ class Controller:
         return tuple(self._workers.in_flight)
 
     def blockers(self) -> tuple[str, ...]:
-        """Name the reconciles in threads that are still running: while there are any, nothing must be released."""
-        return tuple(
-            f"reconcile of {run.request} in a thread" for run in self._workers.in_flight.values() if run.in_thread
-        )
+        """Name the reconciles that are still running, and where: while there are any, nothing must be released."""
+        found = []
+        for run in self._workers.in_flight.values():
+            place = users_place(run.stack())
+            at = "" if place is None else f" at {place}"
+            found.append(f"reconcile of {run.request}{' in a thread' if run.in_thread else ''}{at}")
+        return tuple(found)
 
     def pause(self) -> None:
         """Start no more reconciles until ``resume``; running ones go on, the queue collects."""

@@ -81,14 +81,18 @@ class Reconciler(Protocol):
     """Bring one object's world to what its spec asks for.
 
     Called with a key that may no longer exist. Never called for one key twice at once. An ``async def`` runs on the
-    loop; a plain ``def`` runs in a thread, which cannot be cancelled. Any exception means: again, after a backoff.
+    loop; a plain ``def`` runs in a thread, which cannot be cancelled and has no client. Any exception means: again, after a backoff.
     """
 
     async def reconcile(self, request: Request) -> Result | None: ...
 
 
 class SyncReconciler(Protocol):
-    """A reconciler whose method blocks; it runs in a thread of the controller."""
+    """A reconciler whose method blocks; it runs in a thread of the controller.
+
+    The client is asynchronous and belongs to the loop, so it can't be used there: docs/guides/blocking-code.md shows how
+    an async reconciler calls code that blocks.
+    """
 
     def reconcile(self, request: Request) -> Result | None: ...
 

@@ -32,14 +32,17 @@ class _Member:
         self.draining: asyncio.Future[Any] | None = None
 
     def blockers(self) -> list[str]:
-        """Tell what has not stopped."""
-        if self.task is not None and not self.task.done():
+        """Tell what has not stopped: in the runnable's own words, if it has some, else where its task stands."""
+        if self.task is None:
+            return []
+        told: Callable[[], Any] | None = getattr(self.runnable, "blockers", None)
+        found = [f"{self.name}: {what}" for what in told()] if told is not None else []
+        if not self.task.done() and not found:
             place = users_place(coroutine_stack(self.task.get_coro()))
             return [f"{self.name} ({f'at {place}' if place is not None else 'running'})"]
-        if self.draining is not None and not self.draining.done():
+        if self.task.done() and self.draining is not None and not self.draining.done():
             return [f"{self.name} (its drain() ignores cancellation)"]
-        told: Callable[[], Any] | None = getattr(self.runnable, "blockers", None)
-        return [f"{self.name}: {what}" for what in told()] if self.task is not None and told is not None else []
+        return found
 
 
 class RunnableGroup:

@@ -30,8 +30,9 @@ class Runnable(Protocol):
     - ``async ready()``: for the groups caches and webhooks: returns once others may rely on it;
     - ``async drain()``: take no new work, return when the work in flight is done; ``run`` is cancelled after that.
       Without it ``run`` is cancelled at once;
-    - ``blockers() -> Iterable[str]``: what goes on although ``run`` has ended (threads that can't be cancelled). While
-      it names something, the runnable does not count as stopped, and no lease is released.
+    - ``blockers() -> Iterable[str]``: what has not ended: what ``run`` waits for, and what goes on although it has ended
+      (threads that can't be cancelled). While it names something, the runnable does not count as stopped, and no lease
+      is released.
 
     ``run`` may be called again after it has ended, when leadership is won a second time.
     """

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tests.docs.programs import World
 
 __all__ = [
+    "blocking_code",
     "conditions_and_events",
     "finalizers",
     "indexes_and_selectors",
@@ -179,3 +180,9 @@ async def metrics_and_probes(world: World) -> None:
     results = {result.name: result.passed for result in await world.manager.readyz.run()}
     assert results == {"startup": True, "informers": True, "permissions": True, "shutdown": True, "database": True}
     assert "ping" in world.manager.healthz.names
+
+
+async def blocking_code(world: World) -> None:
+    await world.client.create(world["Dump"](metadata=meta("nightly"), spec=world["DumpSpec"](database="orders")))
+    await asyncio.sleep(30)
+    assert (await world.client.get(world["Dump"], ObjectKey("default", "nightly"))).status.bytes == len("orders")
