@@ -410,8 +410,8 @@ MUTANTS = (
         "6",
         "a thread that goes on does not count as work",
         "manager/_group.py",
-        'return [f"{self.name}: {what}" for what in told()] if self.task is not None and told is not None else []',
-        "return []",
+        'found = [f"{self.name}: {what}" for what in told()] if told is not None else []',
+        "found: list[str] = []",
         (_LIFE,),
     ),
     Mutant(
