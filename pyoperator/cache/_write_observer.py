@@ -149,6 +149,10 @@ class WriteObserver(Generic[Begun]):
         self.inner = inner
         self._audience = audience
 
+    @property
+    def in_process(self) -> bool:
+        return self.inner.in_process
+
     async def request(
         self,
         method: str,

@@ -60,7 +60,7 @@ from pyoperator.client._retry import RetryPolicy
 from pyoperator.client._splitting import LineSplitter, ListSplitter, MalformedStream
 from pyoperator.client._streams import ObjectStream
 from pyoperator.client._subresources import PodClient, Scale, ServiceAccountToken, SubresourceClient
-from pyoperator.client._transport import LoopAwareTransport, Query, Response, StreamResponse, Transport, is_in_process
+from pyoperator.client._transport import Query, Response, StreamResponse, Transport, is_in_process
 from pyoperator.client._wrappers import (
     DelegatingClient,
     DryRunClient,
@@ -141,7 +141,6 @@ __all__ = [
     "LineSplitter",
     "ListOptions",
     "ListSplitter",
-    "LoopAwareTransport",
     "MalformedStream",
     "MergePatch",
     "MethodNotAllowed",

@@ -47,6 +47,14 @@ class Transport(Protocol):
     gate, LeadershipLost.
     """
 
+    @property
+    def in_process(self) -> bool:
+        """Whether it belongs to the loop it is used on: then there is no second thread for it, and no ports to serve.
+
+        A manager and an election ask; a wrapper passes on what the transport inside says.
+        """
+        ...
+
     async def request(
         self,
         method: str,
@@ -82,18 +90,6 @@ class Transport(Protocol):
 
     async def aclose(self) -> None:
         """Close all connections; further requests raise TransportError."""
-        ...
-
-
-class LoopAwareTransport(Transport, Protocol):
-    """A transport that says where it may be used: what a manager and an election ask of those they are given.
-
-    A wrapper passes on what the transport inside says. A client never asks.
-    """
-
-    @property
-    def in_process(self) -> bool:
-        """Whether it belongs to the loop it is used on: then there is no second thread for it, and no ports to serve."""
         ...
 
 

@@ -19,7 +19,7 @@ from pyoperator.leaderelection._supervisor import SupervisorThread
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from pyoperator.client import LoopAwareTransport, Transport
+    from pyoperator.client import Transport
     from pyoperator.clock import Clock
     from pyoperator.leaderelection._actions import ElectionStatus, Transition
     from pyoperator.leaderelection._config import ElectionConfig
@@ -213,7 +213,7 @@ class ThreadHost:
     def __init__(
         self,
         config: ElectionConfig,
-        transport_factory: Callable[[], LoopAwareTransport],
+        transport_factory: Callable[[], Transport],
         *,
         supervisor: Supervisor | None = None,
         clock: Clock | None = None,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from pyoperator.client import LoopAwareTransport, Transport
+    from pyoperator.client import Transport
     from pyoperator.clock import Clock, Randomness
     from pyoperator.leaderelection._actions import ElectionStatus, Transition
     from pyoperator.leaderelection._announce import Recorder
@@ -60,7 +60,7 @@ class LeaderElector:
     def __init__(
         self,
         config: ElectionConfig,
-        transport: Transport | Callable[[], LoopAwareTransport],
+        transport: Transport | Callable[[], Transport],
         *,
         clock: Clock | None = None,
         random: Randomness | None = None,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from pyoperator.client import Configuration, Gate, LoopAwareTransport, Transport
+    from pyoperator.client import Configuration, Gate, Transport
     from pyoperator.clock import Clock, Randomness
     from pyoperator.objects import Scheme
 
@@ -28,7 +28,7 @@ class Connections:
     def __init__(
         self,
         configuration: Configuration | None,
-        transport_factory: Callable[[Gate], LoopAwareTransport] | None,
+        transport_factory: Callable[[Gate], Transport] | None,
         *,
         scheme: Scheme,
         clock: Clock,
@@ -40,7 +40,7 @@ class Connections:
                 f"transport_factory is {transport_factory!r}: give a function that makes a transport with the gate it is "
                 "called with, as in `lambda gate: InProcessTransport(server, gate=gate)`"
             )
-        self.make: Callable[[Gate], LoopAwareTransport] = transport_factory or _http(configuration, clock)
+        self.make: Callable[[Gate], Transport] = transport_factory or _http(configuration, clock)
         self.open = self.make(OpenGate())
         self.fenced = self.open
         # In-process transports belong to one loop: no second thread, and nobody outside to serve.
@@ -89,7 +89,7 @@ class Connections:
         return f"<Connections {self.open!r} fenced={self.fenced is not self.open}>"
 
 
-def _http(configuration: Configuration | None, clock: Clock) -> Callable[[Gate], LoopAwareTransport]:
+def _http(configuration: Configuration | None, clock: Clock) -> Callable[[Gate], Transport]:
     from pyoperator.client import AiohttpTransport, Configuration
 
     found = configuration if configuration is not None else Configuration.load(clock=clock)

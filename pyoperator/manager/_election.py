@@ -11,7 +11,7 @@ from pyoperator.leaderelection import LoopHost, ThreadHost
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from pyoperator.client import Gate, LoopAwareTransport
+    from pyoperator.client import Gate, Transport
     from pyoperator.clock import Clock, Randomness
     from pyoperator.leaderelection import (
         ElectionConfig,
@@ -33,7 +33,7 @@ class HostedElection:
     def __init__(
         self,
         config: ElectionConfig,
-        transport_factory: Callable[[Gate], LoopAwareTransport],
+        transport_factory: Callable[[Gate], Transport],
         *,
         supervisor: Supervisor,
         guard: StallGuard,

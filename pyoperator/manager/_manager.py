@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from pyoperator.cache import CachedClient
-    from pyoperator.client import Client, Configuration, Gate, LoopAwareTransport, RESTMapper
+    from pyoperator.client import Client, Configuration, Gate, RESTMapper, Transport
     from pyoperator.clock import Clock
     from pyoperator.events import EventRecorder
     from pyoperator.health import Check, HealthChecks
@@ -76,7 +76,7 @@ class Manager:
         self,
         configuration: Configuration | None = None,
         *,
-        transport_factory: Callable[[Gate], LoopAwareTransport] | None = None,
+        transport_factory: Callable[[Gate], Transport] | None = None,
         scheme: Scheme | None = None,
         cache: CacheConfiguration | None = None,
         namespaces: tuple[str, ...] = (),

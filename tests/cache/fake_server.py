@@ -86,6 +86,8 @@ class _Mute(Exception):
 class FakeServer:
     """A Transport over one collection whose state and history the test owns."""
 
+    in_process = True
+
     def __init__(
         self,
         *,

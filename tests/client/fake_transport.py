@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -39,6 +39,8 @@ def failure(code: int, reason: str = "", message: str = "", **headers: str) -> R
 
 @dataclass
 class FakeTransport:
+    in_process: ClassVar[bool] = True
+
     answers: list[Response | BaseException] = field(default_factory=list)
     chunks: list[bytes] = field(default_factory=list)
     stream_status: int = 200

@@ -56,6 +56,8 @@ def page(items: list[Any], continue_: str = "") -> bytes:
 class Pieces:
     """A transport whose streams give canned answers in pieces; None in one of them breaks it, a number waits so long."""
 
+    in_process = True
+
     answers: list[tuple[int, list[bytes | float | None]]]
     asked: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)

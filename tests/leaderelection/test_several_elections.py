@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from pyoperator.client import AiohttpTransport, Configuration, LeadershipLost, LoopAwareTransport
+from pyoperator.client import AiohttpTransport, Configuration, LeadershipLost, Transport
 from pyoperator.clock import LoopClock, Randomness
 from pyoperator.health import CheckFailed, leadership_check
 from pyoperator.leaderelection import ElectionConfig, LeaderElector, Leadership, Transition
@@ -94,7 +94,7 @@ def servers() -> Iterator[list[HTTPLeaseServer]]:
 
 
 async def test_two_electors_on_threads_of_their_own(servers: list[HTTPLeaseServer]) -> None:
-    def factory(address: str) -> Callable[[], LoopAwareTransport]:
+    def factory(address: str) -> Callable[[], Transport]:
         return lambda: AiohttpTransport(Configuration(server=address))
 
     electors = [

@@ -19,7 +19,7 @@ from tests.leaderelection.lease_server import LeaseServer, LeaseTransport
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pyoperator.client import LoopAwareTransport
+    from pyoperator.client import Transport
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ElectionConfig(
@@ -43,7 +43,7 @@ async def test_beyond_the_limit_renewals_stop_and_the_process_is_ended(server: H
     ended = threading.Event()
     codes: list[tuple[int, bool]] = []
 
-    def factory() -> LoopAwareTransport:
+    def factory() -> Transport:
         return AiohttpTransport(Configuration(server=server.address))
 
     def exit_process(code: int) -> None:

@@ -28,7 +28,7 @@ from tests.leaderelection.lease_server import LeaseServer, LeaseTransport
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pyoperator.client import LoopAwareTransport
+    from pyoperator.client import Transport
 
 SHORT: dict[str, Any] = {"lease_duration": 2, "renew_deadline": 1.2, "retry_period": 0.3}
 
@@ -44,12 +44,12 @@ def server() -> Iterator[HTTPLeaseServer]:
 
 
 @pytest.fixture
-def factory(server: HTTPLeaseServer) -> Callable[[], LoopAwareTransport]:
+def factory(server: HTTPLeaseServer) -> Callable[[], Transport]:
     return lambda: AiohttpTransport(Configuration(server=server.address))
 
 
 async def test_renewals_go_on_while_the_work_loop_is_stalled(
-    server: HTTPLeaseServer, factory: Callable[[], LoopAwareTransport]
+    server: HTTPLeaseServer, factory: Callable[[], Transport]
 ) -> None:
     patient = {"lease_duration": 3, "renew_deadline": 2.4, "retry_period": 0.3}
     host = ThreadHost(config("a", **patient), factory)
@@ -67,7 +67,7 @@ async def test_renewals_go_on_while_the_work_loop_is_stalled(
     await host.aclose()
 
 
-async def test_loss_reaches_the_work_loop(server: HTTPLeaseServer, factory: Callable[[], LoopAwareTransport]) -> None:
+async def test_loss_reaches_the_work_loop(server: HTTPLeaseServer, factory: Callable[[], Transport]) -> None:
     heard: list[tuple[str, int]] = []
 
     def listen(transition: Transition) -> None:
@@ -87,7 +87,7 @@ async def test_loss_reaches_the_work_loop(server: HTTPLeaseServer, factory: Call
     await host.aclose()
 
 
-async def test_abandon_and_campaign_again(server: HTTPLeaseServer, factory: Callable[[], LoopAwareTransport]) -> None:
+async def test_abandon_and_campaign_again(server: HTTPLeaseServer, factory: Callable[[], Transport]) -> None:
     host = ThreadHost(config("a", **SHORT), factory)
     assert host.status().phase is Phase.IDLE
     await host.acquire()
@@ -107,7 +107,7 @@ async def test_abandon_and_campaign_again(server: HTTPLeaseServer, factory: Call
 async def test_an_acquire_cancelled_in_its_first_step_is_ended_by_release_and_close(server: HTTPLeaseServer) -> None:
     entered, go_on = threading.Event(), threading.Event()
 
-    def slow_factory() -> LoopAwareTransport:
+    def slow_factory() -> Transport:
         entered.set()
         go_on.wait(10)
         return AiohttpTransport(Configuration(server=server.address))
@@ -149,7 +149,7 @@ async def test_a_transport_that_does_not_say_where_it_lives_is_refused() -> None
 
 
 async def test_a_given_supervisor_is_shared_and_outlives_the_host(
-    server: HTTPLeaseServer, factory: Callable[[], LoopAwareTransport]
+    server: HTTPLeaseServer, factory: Callable[[], Transport]
 ) -> None:
     supervisor = SupervisorThread()
     supervisor.start()
@@ -163,7 +163,7 @@ async def test_a_given_supervisor_is_shared_and_outlives_the_host(
         _ = supervisor.loop
 
 
-async def test_leader_elector_on_a_thread(server: HTTPLeaseServer, factory: Callable[[], LoopAwareTransport]) -> None:
+async def test_leader_elector_on_a_thread(server: HTTPLeaseServer, factory: Callable[[], Transport]) -> None:
     async def body(leadership: Leadership) -> int:
         leadership.check()
         return leadership.token
@@ -174,9 +174,7 @@ async def test_leader_elector_on_a_thread(server: HTTPLeaseServer, factory: Call
     assert server.core.holder == ""
 
 
-async def test_release_to_acquire_over_loopback(
-    server: HTTPLeaseServer, factory: Callable[[], LoopAwareTransport]
-) -> None:
+async def test_release_to_acquire_over_loopback(server: HTTPLeaseServer, factory: Callable[[], Transport]) -> None:
     transports = [factory(), factory()]
     follows = asyncio.Event()
 

@@ -23,7 +23,7 @@ from tests.support import run_virtual
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyoperator.client import Gate, LoopAwareTransport, Response
+    from pyoperator.client import Gate, Response, Transport
 
 
 class Asked(LeaseTransport):
@@ -40,7 +40,7 @@ class Asked(LeaseTransport):
 
 
 def connections_over(
-    transport_factory: Callable[[Gate], LoopAwareTransport] | None, configuration: Configuration | None = None
+    transport_factory: Callable[[Gate], Transport] | None, configuration: Configuration | None = None
 ) -> Connections:
     return Connections(
         configuration,

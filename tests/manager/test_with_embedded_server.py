@@ -21,7 +21,7 @@ from tests.support import run_virtual
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyoperator.client import Gate, LoopAwareTransport
+    from pyoperator.client import Gate, Transport
 
 CONFIG_MAP = GroupVersionKind("", "v1", "ConfigMap")
 LEASE = GroupVersionKind("coordination.k8s.io", "v1", "Lease")
@@ -76,11 +76,11 @@ def simulated(
     server: APIServer,
     identity: str,
     seed: int,
-    wrapped: Callable[[InProcessTransport], LoopAwareTransport] | None = None,
+    wrapped: Callable[[InProcessTransport], Transport] | None = None,
 ) -> tuple[Manager, Greeter]:
     loop = asyncio.get_running_loop()
 
-    def transport(gate: Gate) -> LoopAwareTransport:
+    def transport(gate: Gate) -> Transport:
         plain = InProcessTransport(server, gate=gate)
         return plain if wrapped is None else wrapped(plain)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pyoperator.apiserver import StoreEvent
-    from pyoperator.client import Gate, LoopAwareTransport
+    from pyoperator.client import Gate, Transport
     from pyoperator.manager import CacheConfiguration
     from pyoperator.testing import SimulatedProcess, Simulation
 
@@ -35,7 +35,7 @@ REPAIRABLE = (
 def build(
     process: SimulatedProcess,
     *,
-    transport_factory: Callable[[Gate], LoopAwareTransport] | None = None,
+    transport_factory: Callable[[Gate], Transport] | None = None,
     cache: CacheConfiguration | None = None,
 ) -> Manager:
     manager = Manager(

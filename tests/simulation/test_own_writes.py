@@ -14,7 +14,7 @@ from tests.cache.slow_watch import SlowWatch
 from tests.simulation import postgres
 
 if TYPE_CHECKING:
-    from pyoperator.client import Gate, LoopAwareTransport
+    from pyoperator.client import Gate, Transport
     from pyoperator.manager import Manager
     from pyoperator.testing import SimulatedProcess, Simulation
 
@@ -26,7 +26,7 @@ def refusals(*, read_your_own_writes: bool) -> Counter[str]:
     """Count what the server refuses to an operator that makes, changes and deletes some databases, in calm."""
 
     def build(process: SimulatedProcess) -> Manager:
-        def slow(gate: Gate) -> LoopAwareTransport:
+        def slow(gate: Gate) -> Transport:
             transport = SlowWatch(process.transport(gate))
             transport.lag = lambda: LAG
             return transport
