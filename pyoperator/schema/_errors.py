@@ -56,11 +56,15 @@ class FieldError:
 
     @classmethod
     def too_long(cls, field: str, limit: int) -> FieldError:
-        return cls(field, "FieldValueTooLong", f"Too long: may not be more than {limit} bytes")
+        return cls(field, "FieldValueTooLong", f"Too long: may not be more than {_count(limit, 'byte')}")
 
     @classmethod
     def too_many(cls, field: str, count: int, limit: int) -> FieldError:
-        return cls(field, "FieldValueTooMany", f"Too many: {count}: must have at most {limit} items")
+        return cls(field, "FieldValueTooMany", f"Too many: {count}: must have at most {_count(limit, 'item')}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def show(value: Any) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _UNSUPPORTED = ("id", "$ref", "additionalItems", "patternProperties", "definitions", "dependencies")
 _LOGICAL = ("anyOf", "oneOf", "allOf")
+_ENVELOPE = {"apiVersion": "string", "kind": "string", "metadata": "object"}
 # Inside anyOf, oneOf, allOf and not a schema only tests; what shapes the object must stand outside.
 _SHAPING = ("type", "additionalProperties", "nullable", "title", "description", "default")
 _SHAPING_EXTENSIONS = (
@@ -33,12 +34,38 @@ def check_structural(schema: Mapping[str, Any], *, field: str = "spec.validation
         faults.append(FieldError.required(f"{field}.type", "must not be empty at the root"))
     elif schema["type"] != "object":
         faults.append(FieldError.invalid(f"{field}.type", schema["type"], "must be object at the root"))
-    metadata = (schema.get("properties") or {}).get("metadata") or {}
-    if set(metadata.get("properties") or {}) - {"name", "generateName"}:
-        detail = "must not specify anything other than name and generateName, but metadata is implicitly specified"
-        faults.append(FieldError.forbidden(f"{field}.properties[metadata]", detail))
+    faults += _envelope(schema.get("properties") or {}, field)
+    if schema.get("additionalProperties") is not None:
+        faults.append(FieldError.forbidden(f"{field}.additionalProperties", "must not be used at the root"))
+    if schema.get("nullable"):
+        faults.append(FieldError.forbidden(f"{field}.nullable", "nullable cannot be true at the root"))
     faults += _level(schema, field, root=True)
     return faults
+
+
+def _envelope(properties: Mapping[str, Any], field: str) -> Iterator[FieldError]:
+    """Check what the schema of a kind says of the fields that every object has."""
+    for name, wanted in _ENVELOPE.items():
+        entry = properties.get(name)
+        if not isinstance(entry, dict):
+            continue
+        where = f"{field}.properties[{name}]"
+        if entry.get("type") != wanted:
+            yield FieldError.invalid(f"{where}.type", entry.get("type", ""), f"must be {wanted}")
+        if "default" in entry:
+            yield FieldError.forbidden(f"{where}.default", f"must not be set in top-level {name}")
+    metadata = properties.get("metadata")
+    if not isinstance(metadata, dict):
+        return
+    where = f"{field}.properties[metadata]"
+    inner: Mapping[str, Any] = metadata.get("properties") or {}
+    beyond = set(metadata) - {"type", "properties", "default"} or set(inner) - {"name", "generateName"}
+    if metadata.get("type") == "object" and beyond:
+        detail = "must not specify anything other than name and generateName, but metadata is implicitly specified"
+        yield FieldError.forbidden(where, detail)
+    for name, entry in inner.items():
+        if isinstance(entry, dict) and "default" in entry:
+            yield FieldError.forbidden(f"{where}.properties[{name}].default", "must not be set in top-level metadata")
 
 
 def _level(schema: Mapping[str, Any], field: str, *, root: bool = False) -> Iterator[FieldError]:
@@ -59,7 +86,12 @@ def _level(schema: Mapping[str, Any], field: str, *, root: bool = False) -> Iter
             yield from _test(branch, f"{field}.{keyword}[{index}]", _int_or_string_branch(schema, keyword, index))
     if isinstance(schema.get("not"), dict):
         yield from _test(schema["not"], f"{field}.not", allowed=False)
-    if "default" in schema and not root:
+    if root:
+        yield from _defined(schema, field, schema, field)
+        default = schema.get("default")
+        if isinstance(default, dict):  # it would be an object of the API
+            yield from (FieldError.required(f"{field}.default.{n}") for n in ("apiVersion", "kind") if n not in default)
+    elif "default" in schema:
         yield from _default(schema, f"{field}.default")
 
 
@@ -165,6 +197,8 @@ def _test(schema: Any, field: str, allowed: bool) -> Iterator[FieldError]:
     for keyword in _SHAPING_EXTENSIONS:
         if schema.get(keyword):
             yield FieldError.forbidden(f"{field}.{keyword}", "must be undefined to be structural")
+    if "metadata" in (schema.get("properties") or {}):
+        yield FieldError.forbidden(f"{field}.properties[metadata]", "must not be specified in a nested context")
     for name, entry in (schema.get("properties") or {}).items():
         yield from _test(entry, f"{field}.properties[{name}]", allowed=False)
     if isinstance(schema.get("items"), dict):
@@ -174,6 +208,33 @@ def _test(schema: Any, field: str, allowed: bool) -> Iterator[FieldError]:
             yield from _test(branch, f"{field}.{keyword}[{index}]", allowed=allowed and keyword == "anyOf")
     if isinstance(schema.get("not"), dict):
         yield from _test(schema["not"], f"{field}.not", allowed=False)
+
+
+def _defined(test: Mapping[str, Any], field: str, schema: Mapping[str, Any], place: str) -> Iterator[FieldError]:
+    """Check that what the tests of the root look at is there; the server asks this of the root alone."""
+    tests = [
+        (f"{field}.{keyword}[{at}]", branch)
+        for keyword in _LOGICAL
+        for at, branch in enumerate(test.get(keyword) or ())
+    ]
+    tests.append((f"{field}.not", test.get("not")))
+    for where, branch in tests:
+        if isinstance(branch, dict):
+            yield from _known(branch, where, schema, place)
+            yield from _defined(branch, where, schema, place)
+
+
+def _known(test: Mapping[str, Any], field: str, schema: Mapping[str, Any], place: str) -> Iterator[FieldError]:
+    properties: Mapping[str, Any] = schema.get("properties") or {}
+    for name, entry in (test.get("properties") or {}).items():
+        where, defined = f"{field}.properties[{name}]", f"{place}.properties[{name}]"
+        if not isinstance(properties.get(name), dict):
+            yield FieldError.required(defined, f"because it is defined in {where}")
+        elif isinstance(entry, dict):
+            yield from _known(entry, where, properties[name], defined)
+    if isinstance(test.get("items"), dict):
+        items = schema.get("items")
+        yield from _known(test["items"], f"{field}.items", items if isinstance(items, dict) else {}, f"{place}.items")
 
 
 def _default(schema: Mapping[str, Any], field: str) -> Iterator[FieldError]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pyoperator.schema._errors import FieldError
 from pyoperator.schema._formats import FORMATS
@@ -15,19 +16,39 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _INTEGER_LIMITS = {"int32": (-(2**31), 2**31 - 1), "int64": (-(2**63), 2**63 - 1)}
-# Where the server has no path for a fault (it concerns a combination of schemas), it says so.
+_DUPLICATE: Final = FieldError.duplicate("", "").reason
+# Where the server has no path for a fault (it concerns a combination of schemas, or the root), it says so.
 _NOWHERE = "<nil>"
 
 
-def validate(schema: Mapping[str, Any], obj: Any, *, path: str = "") -> list[FieldError]:
-    """Return the faults of ``obj``; ``path`` is put in front of their fields. Rules (CEL) are not evaluated."""
-    faults = _Validation().check(schema, obj, path)
-    return [*dict.fromkeys(faults)]
+# Nothing to compare a value with: it is new, or stands in a list or map that is judged as a whole.
+_NEW: Final = object()
+
+
+def validate(schema: Mapping[str, Any], obj: Any, *, path: str = "", old: Any = _NEW) -> list[FieldError]:
+    """Return the faults of ``obj``; ``path`` is put in front of their fields. Rules (CEL) are not evaluated.
+
+    With ``old``, the object as it is stored, only what a write changes is judged, as an API server does from 1.33 on (validation
+    ratcheting): a value that equals the old one in its place has no faults, whatever a schema demands that was tightened since.
+    Places are those of properties, of keys of maps (atomic ones, too), and of items of list maps by their keys; any other list
+    is one value. What is in a place that changes is judged there: a new ``required`` counts where its parent changes.
+    """
+    faults = _Validation().check(schema, obj, path, old)
+    if old is not _NEW and _has_duplicates(faults) and _has_duplicates(_Validation().check(schema, old, path, _NEW)):
+        # Duplicates are judged in the whole object, and only if the old one had none at all.
+        faults = [fault for fault in faults if fault.reason != _DUPLICATE]
+    return [*dict.fromkeys(fault if fault.field else replace(fault, field=_NOWHERE) for fault in faults)]
+
+
+def _has_duplicates(faults: list[FieldError]) -> bool:
+    return any(fault.reason == _DUPLICATE for fault in faults)
 
 
 class _Validation:
-    def check(self, schema: Mapping[str, Any], value: Any, path: str) -> list[FieldError]:
+    def check(self, schema: Mapping[str, Any], value: Any, path: str, old: Any) -> list[FieldError]:
         if value is None and schema.get("nullable"):
+            return []
+        if old is not _NEW and _equal(schema, value, old):
             return []
         faults = self._type(schema, value, path)
         if "enum" in schema and not any(_same(value, option) for option in schema["enum"]):
@@ -41,10 +62,10 @@ class _Validation:
         elif isinstance(value, int | float):
             faults += self._number(schema, value, path)
         elif isinstance(value, list):
-            faults += self._list(schema, value, path)
+            faults += self._list(schema, value, path, old)
         elif isinstance(value, dict):
-            faults += self._object(schema, value, path)
-        faults += self._combined(schema, value, path)
+            faults += self._object(schema, value, path, old)
+        faults += self._combined(schema, value, path, old)
         return faults
 
     def _type(self, schema: Mapping[str, Any], value: Any, path: str) -> list[FieldError]:
@@ -129,7 +150,7 @@ class _Validation:
             fault(f"a multiple of {_json(schema['multipleOf'])}")
         return faults
 
-    def _list(self, schema: Mapping[str, Any], value: list[Any], path: str) -> list[FieldError]:
+    def _list(self, schema: Mapping[str, Any], value: list[Any], path: str, old: Any) -> list[FieldError]:
         faults: list[FieldError] = []
         if "maxItems" in schema and len(value) > schema["maxItems"]:
             faults.append(FieldError.too_many(path, len(value), schema["maxItems"]))
@@ -140,16 +161,16 @@ class _Validation:
             faults.append(FieldError.invalid(path, value, f"{path} in body shouldn't contain duplicates"))
         items = schema.get("items")
         if isinstance(items, dict):
+            before = _by_keys(schema, old) if old is not _NEW else {}
             for index, entry in enumerate(value):
-                faults += self.check(items, entry, f"{path}[{index}]")
+                known = before.get(_key(schema, entry), _NEW) if before else _NEW
+                faults += self.check(items, entry, f"{path}[{index}]", known)
         return faults + self._unique(schema, value, path)
 
     def _unique(self, schema: Mapping[str, Any], value: list[Any], path: str) -> list[FieldError]:
         sort = schema.get("x-kubernetes-list-type")
         if sort not in ("set", "map"):
             return []
-        keys = schema.get("x-kubernetes-list-map-keys") or ()
-        properties = (schema.get("items") or {}).get("properties") or {}
         seen: set[str] = set()
         faults: list[FieldError] = []
         for index, entry in enumerate(value):
@@ -157,18 +178,14 @@ class _Validation:
             if sort == "map":
                 if not isinstance(entry, dict):
                     continue
-                identity = {
-                    key: entry.get(key, (properties.get(key) or {}).get("default"))
-                    for key in sorted(keys)
-                    if key in entry or "default" in (properties.get(key) or {})
-                }
+                identity = _identity(schema, entry)
             text = _json(identity)
             if text in seen:
                 faults.append(FieldError.duplicate(f"{path}[{index}]", identity))
             seen.add(text)
         return faults
 
-    def _object(self, schema: Mapping[str, Any], value: dict[str, Any], path: str) -> list[FieldError]:
+    def _object(self, schema: Mapping[str, Any], value: dict[str, Any], path: str, old: Any) -> list[FieldError]:
         faults: list[FieldError] = []
         prefix = f"{path}." if path else ""
         if "maxProperties" in schema and len(value) > schema["maxProperties"]:
@@ -182,36 +199,75 @@ class _Validation:
         faults += [FieldError.required(f"{prefix}{name}") for name in required if name not in value]
         properties: Mapping[str, Any] = schema.get("properties") or {}
         extra = schema.get("additionalProperties")
+        before = old if isinstance(old, dict) else {}
         for name, entry in value.items():
             known = properties.get(name, extra)
             if isinstance(known, dict):
-                faults += self.check(known, entry, f"{prefix}{name}")
+                faults += self.check(known, entry, f"{prefix}{name}", before.get(name, _NEW))
             elif extra is False:
                 faults.append(
                     FieldError.invalid(f"{prefix}{name}", "", f"{prefix}{name} in body is a forbidden property")
                 )
         return faults
 
-    def _combined(self, schema: Mapping[str, Any], value: Any, path: str) -> list[FieldError]:
+    def _combined(self, schema: Mapping[str, Any], value: Any, path: str, old: Any) -> list[FieldError]:
         faults: list[FieldError] = []
         if schema.get("anyOf"):
-            branches = [self.check(branch, value, path) for branch in schema["anyOf"]]
+            branches = [self.check(branch, value, path, old) for branch in schema["anyOf"]]
             if all(branches):
                 faults += [_unplaced(f'"{path}" must validate at least one schema (anyOf)'), *branches[0]]
         if schema.get("oneOf"):
-            branches = [self.check(branch, value, path) for branch in schema["oneOf"]]
+            branches = [self.check(branch, value, path, old) for branch in schema["oneOf"]]
             valid = sum(not branch for branch in branches)
             if valid != 1:
                 found = f"Found {valid} valid alternatives" if valid else "Found none valid"
                 faults.append(_unplaced(f'"{path}" must validate one and only one schema (oneOf). {found}'))
                 faults += branches[0] if not valid else []
         if schema.get("allOf"):
-            broken = [fault for branch in schema["allOf"] for fault in self.check(branch, value, path)]
+            broken = [fault for branch in schema["allOf"] for fault in self.check(branch, value, path, old)]
             if broken:
                 faults += [*broken, _unplaced(f'"{path}" must validate all the schemas (allOf)')]
-        if isinstance(schema.get("not"), dict) and not self.check(schema["not"], value, path):
+        if isinstance(schema.get("not"), dict) and not self.check(schema["not"], value, path, old):
             faults.append(_unplaced(f'"{path}" must not validate the schema (not)'))
         return faults
+
+
+def _identity(schema: Mapping[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the keys of an item of a list map, with their defaults."""
+    properties = (schema.get("items") or {}).get("properties") or {}
+    return {
+        key: entry.get(key, (properties.get(key) or {}).get("default"))
+        for key in sorted(schema.get("x-kubernetes-list-map-keys") or ())
+        if key in entry or "default" in (properties.get(key) or {})
+    }
+
+
+def _key(schema: Mapping[str, Any], entry: Any) -> str:
+    return _json(_identity(schema, entry)) if isinstance(entry, dict) else ""
+
+
+def _by_keys(schema: Mapping[str, Any], old: Any) -> dict[str, Any]:
+    """Return the items of an old list map by their keys; nothing for any other list, which is judged as a whole."""
+    if schema.get("x-kubernetes-list-type") != "map" or not isinstance(old, list):
+        return {}
+    return {_key(schema, entry): entry for entry in reversed(old) if isinstance(entry, dict)}
+
+
+def _equal(schema: Any, value: Any, old: Any) -> bool:
+    """Compare as JSON (to Python True is 1), and list maps whatever the order of their items, but for those within other lists."""
+    if value == old:
+        return _json(value) == _json(old)
+    if not isinstance(schema, dict):
+        return False
+    if isinstance(value, dict) and isinstance(old, dict):
+        properties, extra = schema.get("properties") or {}, schema.get("additionalProperties")
+        return value.keys() == old.keys() and all(
+            _equal(properties.get(name, extra), entry, old[name]) for name, entry in value.items()
+        )
+    if isinstance(value, list) and isinstance(old, list) and len(value) == len(old):
+        items, known = schema.get("items"), _by_keys(schema, old)
+        return len(known) == len(old) and all(_equal(items, entry, known.get(_key(schema, entry))) for entry in value)
+    return False
 
 
 def _unplaced(detail: str) -> FieldError:

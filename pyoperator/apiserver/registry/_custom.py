@@ -43,7 +43,7 @@ class CustomKind(Kind):
 
     @cached_property
     def _body(self) -> Object:
-        """The schema without the parts that are typed in every kind: they have checks of their own."""
+        """The schema without the parts that are typed in every kind: no default reaches into them."""
         properties = {
             name: entry
             for name, entry in self.structural.get("properties", {}).items()
@@ -70,12 +70,7 @@ class CustomKind(Kind):
         apply_defaults(self._body, obj)
 
     def validate(self, obj: Object, old: Object | None) -> list[FieldError]:
-        faults: list[FieldError] = []
-        body = {key: value for key, value in obj.items() if key not in ("apiVersion", "kind", "metadata")}
-        metadata_schema = self.structural.get("properties", {}).get("metadata")
-        if isinstance(metadata_schema, dict) and metadata_schema.get("properties"):
-            faults += validate(metadata_schema, obj.get("metadata") or {}, path="metadata")
-        faults += validate(self._body, body)
+        faults = validate(self.structural, obj) if old is None else validate(self.structural, obj, old=old)
         return faults + self._replicas(obj)
 
     def _replicas(self, obj: Object) -> list[FieldError]:
