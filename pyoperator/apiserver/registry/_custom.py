@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pyoperator.apiserver.registry._builtin_decode import TypedDecoder
@@ -15,7 +14,7 @@ from pyoperator.objects import GroupVersionKind
 from pyoperator.schema import FieldError, apply_defaults, prune, validate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
@@ -24,11 +23,13 @@ _OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 class CustomKind(Kind):
     """Prune, default and check by the structural schema of the version.
 
-    ``unchanged`` says that the CRD's spec is the one it was created with, so that what is stored in this version needs
+    ``schemas`` are those of all versions, by name: an object is stored by the rules of the storage version, and read by those of
+    the version in which it was stored. ``unchanged`` says that the CRD's spec is the one it was created with, so that what is stored in this version needs
     no pruning or defaulting on the way out.
     """
 
     structural: Object = field(default_factory=dict)
+    schemas: Mapping[str, Object] = field(default_factory=dict)
     printer_columns: tuple[Object, ...] = ()
     preserve_unknown: bool = False
     unchanged: bool = False
@@ -39,17 +40,8 @@ class CustomKind(Kind):
 
     @property
     def reads_as_stored(self) -> bool:
-        return self.unchanged and self.storage_version == self.gvk.version
-
-    @cached_property
-    def _body(self) -> Object:
-        """The schema without the parts that are typed in every kind: no default reaches into them."""
-        properties = {
-            name: entry
-            for name, entry in self.structural.get("properties", {}).items()
-            if name not in ("apiVersion", "kind", "metadata")
-        }
-        return {**self.structural, "properties": properties}
+        # With several versions it may have been written in another, and lack the defaults of the one in which it is stored.
+        return self.unchanged and self.storage_version == self.gvk.version and len(self.schemas) == 1
 
     def decode(self, obj: Object) -> Object:
         self._metadata(obj)
@@ -67,7 +59,7 @@ class CustomKind(Kind):
         obj["metadata"] = decoder.decode(_OBJECT_META, metadata)
 
     def default(self, obj: Object) -> None:
-        apply_defaults(self._body, obj)
+        apply_defaults(_body(self.structural), obj)
 
     def validate(self, obj: Object, old: Object | None) -> list[FieldError]:
         faults = validate(self.structural, obj) if old is None else validate(self.structural, obj, old=old)
@@ -95,17 +87,36 @@ class CustomKind(Kind):
     def to_storage(self, obj: Object) -> Object:
         if self.gvk.version == self.storage_version:
             return obj
-        return {**obj, "apiVersion": f"{self.gvk.group}/{self.storage_version}"}
+        stored: Object = _copy(obj)
+        stored["apiVersion"] = f"{self.gvk.group}/{self.storage_version}"
+        if not self.preserve_unknown:
+            prune(self.schemas.get(self.storage_version, {}), stored)
+        return stored
 
     def from_storage(self, obj: Object) -> Object:
         if self.reads_as_stored:
             return obj
         view: Object = _copy(obj)
-        view["apiVersion"] = self.gvk.api_version
+        _, _, stored_in = str(view.get("apiVersion", "")).rpartition("/")
+        schema = self.schemas.get(stored_in, self.structural)
         if not self.preserve_unknown:
-            prune(self.structural, view)
-        apply_defaults(self._body, view)
+            prune(schema, view)
+        apply_defaults(_body(schema), view)
+        if stored_in != self.gvk.version:
+            view["apiVersion"] = self.gvk.api_version
+            if not self.preserve_unknown:
+                prune(self.structural, view)
         return view
+
+
+def _body(schema: Object) -> Object:
+    """Return a schema without the parts that are typed in every kind: no default reaches into them."""
+    properties = {
+        name: entry
+        for name, entry in schema.get("properties", {}).items()
+        if name not in ("apiVersion", "kind", "metadata")
+    }
+    return {**schema, "properties": properties}
 
 
 _GO_TYPES = {str: "string", bool: "bool", float: "float64", list: "[]interface {}", dict: "map[string]interface {}"}
@@ -148,14 +159,25 @@ def custom_kinds(crd: Object) -> list[CustomKind]:
         default="",
     )
     unchanged = crd.get("metadata", {}).get("generation", 1) == 1
+    schemas = {
+        version["name"]: (version.get("schema") or {}).get("openAPIV3Schema") or {} for version in spec["versions"]
+    }
     return [
-        _custom_kind(spec, names, version, stored, unchanged, best)
+        _custom_kind(spec, names, version, stored, unchanged, best, schemas)
         for version in spec["versions"]
         if version.get("served")
     ]
 
 
-def _custom_kind(spec: Object, names: Object, version: Object, stored: str, unchanged: bool, best: str) -> CustomKind:
+def _custom_kind(
+    spec: Object,
+    names: Object,
+    version: Object,
+    stored: str,
+    unchanged: bool,
+    best: str,
+    schemas: Mapping[str, Object],
+) -> CustomKind:
     subresources = version.get("subresources") or {}
     scale = subresources.get("scale")
     kind = names["kind"]
@@ -181,7 +203,8 @@ def _custom_kind(spec: Object, names: Object, version: Object, stored: str, unch
         storage_version=stored,
         scale_paths=_scale_paths(scale) if scale else None,
         custom=True,
-        structural=(version.get("schema") or {}).get("openAPIV3Schema") or {},
+        structural=schemas[version["name"]],
+        schemas=schemas,
         printer_columns=tuple(version.get("additionalPrinterColumns") or ()),
         preserve_unknown=bool(spec.get("preserveUnknownFields")),
         unchanged=unchanged,

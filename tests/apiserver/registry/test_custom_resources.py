@@ -195,19 +195,19 @@ def test_status_writes(registry: Registry) -> None:
     assert result["status"] == {"replicas": 2}
 
 
-def test_versions_differ_in_name_only(registry: Registry) -> None:
+def test_another_version_has_the_fields_of_both_and_the_defaults_of_the_stored_one(registry: Registry) -> None:
     stored = served(registry).prepare_create(app(replicas=3), CONTEXT)
     beta = served(registry, "v1beta1")
     view = beta.from_storage(stored)
     assert view["apiVersion"] == "example.com/v1beta1"
-    assert view["spec"] == {"tier": "low"}
+    assert view["spec"] == {}
     assert stored["spec"] == {"replicas": 3}
     assert beta.to_storage(view)["apiVersion"] == "example.com/v1"
     assert beta.storage == served(registry).storage
 
 
 def test_reads_follow_a_changed_schema(registry: Registry) -> None:
-    assert served(registry).reads_as_stored
+    assert not served(registry).reads_as_stored  # it may have been written in the other version
     assert not served(registry, "v1beta1").reads_as_stored
     stored = served(registry).prepare_create(app(tier="x"), CONTEXT)
     old = registry.crds()[0]
