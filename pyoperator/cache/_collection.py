@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from pyoperator.client import error_for
+from pyoperator.cache._interruption import Interrupted
+from pyoperator.client import ListSplitter, MalformedStream, error_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,6 +42,18 @@ class Collection:
         """Ask for (a page of) a list; raises ApiError for any status but 200, TransportError."""
         async with self._open(query, _METADATA_LIST, _LIST_IDLE_SECONDS) as chunks:
             yield chunks
+
+    async def newest_version(self) -> str:
+        """Ask for the version that the server has come to, with a list of one; errors as :meth:`list_page`."""
+        splitter = ListSplitter()
+        async with self.list_page([("limit", "1")]) as chunks:
+            try:
+                async for chunk in chunks:
+                    splitter.feed(chunk)
+                splitter.finish()
+            except MalformedStream as error:
+                raise Interrupted(f"list: {error}", phase="list") from error
+        return splitter.resource_version
 
     @asynccontextmanager
     async def watch(self, query: list[tuple[str, str]], idle_timeout: float) -> AsyncIterator[AsyncIterator[bytes]]:

@@ -270,7 +270,7 @@ class Informer:
             if count % _BATCH == _BATCH - 1:
                 await asyncio.sleep(0)
             self._dispatch(self.store.overwrite(entry) if server_went_back else self.store.put(entry, initial=initial))
-        if self.own_writes.unseen:
+        if self.own_writes.unseen or server_went_back:
             # At the next turn of the loop: the reflector takes over the list's version when this returns.
             asyncio.get_running_loop().call_soon(partial(self.own_writes.listed, server_went_back=server_went_back))
 

@@ -69,6 +69,7 @@ class OwnWrites:
         self.unseen: OrderedDict[ObjectKey, list[UnseenWrite]] = OrderedDict()
         self.deletions: dict[ObjectKey, list[Deletion]] = {}
         self.awaited: list[UnseenWrite] = []
+        self.on_versions_begun_anew: Callable[[], None] | None = None
         self._store = store
         self._seen_version = seen_version
         self._logger = logger
@@ -216,8 +217,10 @@ class OwnWrites:
     def listed(self, *, server_went_back: bool = False) -> None:
         """Take note of a complete list, or of a bookmark, which is as good.
 
-        If the server went back in time, the versions written mean nothing any more.
+        If the server went back in time, the versions written mean nothing any more, of other kinds neither.
         """
+        if server_went_back and self.on_versions_begun_anew is not None:
+            self.on_versions_begun_anew()
         for key, found in list(self.unseen.items()):
             left: list[UnseenWrite] = []
             for record in found:

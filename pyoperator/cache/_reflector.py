@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 _WATCH_SECONDS: Final = (300, 600)
 # A watch that ends sooner without an event did not work, whatever the server says: reconnecting at once would spin.
 _SHORTEST_WATCH: Final = 1.0
+# A watch that is longer has had a bookmark, which servers send every minute.
+_BOOKMARKED: Final = 75.0
 # However long a server asks us to stay away: a copy that nobody refreshes for hours is a dead watch.
 _LONGEST_PAUSE: Final = 120.0
 
@@ -66,7 +68,8 @@ class Reflector:
     instead, the first one at resourceVersion 0 (from the server's memory). A later state is not older than what was
     seen, and an older answer is refused, so that the copy never goes back in time; a watch resumes after the last
     version; 410, as HTTP status or as event, leads to a new state that the target compares with what it has. A silent
-    connection is given up after ``idle_timeout``.
+    connection is given up after ``idle_timeout``, and a server that was away, or told nothing, is asked for its version before the
+    watch is resumed: one that began anew is silent for ever after a version that it has not reached.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Reflector:
         self._list_next = True
         self._consistent_next = False
         self._bad_streams = 0
+        self._doubted = False  # the server was away, or its watch silent: it may not be the one that it was
         self._live: asyncio.Timeout | None = None
         self._pause: asyncio.Timeout | None = None
         self.synced: asyncio.Event = asyncio.Event()
@@ -109,6 +113,10 @@ class Reflector:
                 if self._list_next and self._watch_lists.expected:
                     await self._stream()
                 else:
+                    if not self._list_next and self._doubted:
+                        await self._question()
+                        if self._list_next:
+                            continue
                     if self._list_next:
                         await self._list()
                     await self._watch()
@@ -126,6 +134,7 @@ class Reflector:
                 delay = self._refused(error, at_least)
             except (TransportError, TimeoutError) as error:
                 phase: Phase = "list" if self._list_next else "connect"
+                self._doubted = True
                 delay = self._failed(phase, f"{phase}: {str(error) or type(error).__name__}", server_answers=False)
             except Exception as error:
                 self._vitals.unexpected_errors += 1
@@ -225,7 +234,7 @@ class Reflector:
             self._logger.warning("the server's versions went back; was it restored?", seen=seen, before=self._version)
         await self._target.replace(self.namespace, snapshot.entries, server_went_back=went_back)
         self._version = seen
-        self._list_next = self._consistent_next = False
+        self._list_next = self._consistent_next = self._doubted = False
         self._watch_lists.listed()
         self._vitals.listed(streamed=streamed)
         if self._vitals.synced:
@@ -236,12 +245,28 @@ class Reflector:
 
     # --- watch
 
+    async def _question(self) -> None:
+        """Ask which version the server has come to, before a watch goes on after one that it may never reach.
+
+        A server that was restored, or began anew, answers such a watch with 200 and then nothing, not even bookmarks, for
+        ever (client-go waits with it). Where versions went back, nothing that was seen counts: the state is read anew.
+        """
+        newest = await self._collection.newest_version()
+        self._doubted = False
+        if is_older(newest, self._version):
+            self._logger.warning(
+                "the server has not come to the version seen last; reading its state anew",
+                newest=newest,
+                seen=self._version,
+            )
+            self._list_next = self._consistent_next = True
+
     async def _watch(self, initial: InitialEvents | None = None) -> None:
         idle = self._random.jitter(self._options.idle_timeout, 1 / 3)
         query = initial.query if initial is not None else [("resourceVersion", self._version)]
         query.append(("timeoutSeconds", str(self._random.randint(*_WATCH_SECONDS))))
         begun = self._clock.elapsed()
-        events_before = self._vitals.events
+        events_before, signs_before = self._vitals.events, self._vitals.signs
         async with self._collection.watch(query, idle) as chunks:
             self._vitals.connected()
             try:
@@ -251,6 +276,7 @@ class Reflector:
                         # Without a name: what this frame holds lives as long as the watch, beside all that replaces it.
                         await self._adopt(await collected, streamed=True)
                     if await self._follow(events):
+                        self._doubted = True
                         return
             except MalformedStream as error:
                 raise self._bad_stream(str(error)) from error
@@ -258,6 +284,7 @@ class Reflector:
             if self._vitals.events == events_before and self._clock.elapsed() - begun < _SHORTEST_WATCH:
                 raise Interrupted("watch: ended by the server at once, without an event", phase="stream")
             self._bad_streams = 0
+        self._doubted = self._vitals.signs == signs_before and self._clock.elapsed() - begun > _BOOKMARKED
         self._vitals.alive()
 
     async def _timed(self, chunks: AsyncIterator[bytes], idle: float) -> AsyncIterator[bytes]:
@@ -345,6 +372,7 @@ class Reflector:
 
     def _interrupted(self, interruption: Interrupted) -> float:
         self._list_next = self._list_next or interruption.relist
+        self._doubted = self._doubted or interruption.phase == "silent"
         self._consistent_next = self._consistent_next or interruption.consistent
         answers = interruption.phase != "silent" and not isinstance(
             interruption.__cause__, (TransportError, TimeoutError)

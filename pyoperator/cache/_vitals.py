@@ -33,6 +33,7 @@ class Vitals:
         self.relists = 0
         self.watches = 0
         self.events = 0
+        self.signs = 0  # of life: events and bookmarks
         self.failures = 0
         self.unexpected_errors = 0
         self.unreadable = 0
@@ -53,6 +54,7 @@ class Vitals:
 
     def alive(self) -> None:
         """Note data from the watch: everything works."""
+        self.signs += 1
         self._life_at = self._clock.elapsed()
         if self._phase is not None:
             self._recovered()

@@ -47,6 +47,7 @@ class WriteRouting:
             return
         kind = _kind(informer)
         self._informers.setdefault(kind, []).append(informer)
+        informer.own_writes.on_versions_begun_anew = self._newest.clear
         if kind in self._newest:
             informer.own_writes.note_version(self._newest[kind])
 

@@ -78,6 +78,11 @@ class Request:
         """Whether it asks for the complete state as the beginning of the watch."""
         return self.query.get("sendInitialEvents") == "true"
 
+    @property
+    def asks_version(self) -> bool:
+        """Whether it asks for nothing but the version that the server has come to: a list of one."""
+        return not self.watch and self.query == {"limit": "1"}
+
 
 class _Mute(Exception):
     pass
@@ -167,8 +172,12 @@ class FakeServer:
         return [
             request
             for request in self.requests
-            if not request.watch or (request.initial and self.watch_list == "supported")
+            if (not request.watch and not request.asks_version) or (request.initial and self.watch_list == "supported")
         ]
+
+    def questions(self) -> list[Request]:
+        """The requests for nothing but the version that the server has come to."""
+        return [request for request in self.requests if request.asks_version]
 
     def watch_requests(self) -> list[Request]:
         """The requests for ordinary watches."""
@@ -231,7 +240,7 @@ class FakeServer:
         # Faults of lists hit whatever request the state comes from.
         of_list = not watch or (request.initial and self.watch_list == "supported")
         faults = self.list_faults if of_list else self.watch_faults
-        fault = faults.popleft() if faults else self.always(request)
+        fault = faults.popleft() if faults and not request.asks_version else self.always(request)
         if fault is not None and fault.lagging and not parameters.get("resourceVersion"):
             fault = None  # only the watch cache lags; a consistent read, from etcd, does not
         if fault is not None:
