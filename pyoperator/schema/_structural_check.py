@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import re
 from typing import TYPE_CHECKING, Any
 
 from pyoperator.schema._defaults import apply_defaults
 from pyoperator.schema._errors import FieldError
-from pyoperator.schema._patterns import compile_pattern
 from pyoperator.schema._prune import prune
 from pyoperator.schema._validate import validate
+from pyoperator.schema.patterns import PatternError, compile_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,8 +38,10 @@ def check_structural(schema: Mapping[str, Any], *, field: str = "spec.validation
         faults.append(FieldError.forbidden(f"{field}.additionalProperties", "must not be used at the root"))
     if schema.get("nullable"):
         faults.append(FieldError.forbidden(f"{field}.nullable", "nullable cannot be true at the root"))
-    faults += _level(schema, field, root=True)
-    return faults
+    faults += _level(schema, field)
+    faults += _defined(schema, field, schema, field)
+    # The server tries defaults only with a schema that is sound otherwise.
+    return faults or [*_defaults(schema, field, root=True)]
 
 
 def _envelope(properties: Mapping[str, Any], field: str) -> Iterator[FieldError]:
@@ -68,7 +69,7 @@ def _envelope(properties: Mapping[str, Any], field: str) -> Iterator[FieldError]
             yield FieldError.forbidden(f"{where}.properties[{name}].default", "must not be set in top-level metadata")
 
 
-def _level(schema: Mapping[str, Any], field: str, *, root: bool = False) -> Iterator[FieldError]:
+def _level(schema: Mapping[str, Any], field: str) -> Iterator[FieldError]:
     yield from _keywords(schema, field)
     properties: Mapping[str, Any] = schema.get("properties") or {}
     for name in sorted(properties):
@@ -86,8 +87,16 @@ def _level(schema: Mapping[str, Any], field: str, *, root: bool = False) -> Iter
             yield from _test(branch, f"{field}.{keyword}[{index}]", _int_or_string_branch(schema, keyword, index))
     if isinstance(schema.get("not"), dict):
         yield from _test(schema["not"], f"{field}.not", allowed=False)
+
+
+def _defaults(schema: Mapping[str, Any], field: str, *, root: bool = False) -> Iterator[FieldError]:
+    properties: Mapping[str, Any] = schema.get("properties") or {}
+    inner = [(properties[name], f"{field}.properties[{name}]") for name in sorted(properties)]
+    inner += [(schema.get(key), f"{field}.{key}") for key in ("additionalProperties", "items")]
+    for entry, place in inner:
+        if isinstance(entry, dict):
+            yield from _defaults(entry, place)
     if root:
-        yield from _defined(schema, field, schema, field)
         default = schema.get("default")
         if isinstance(default, dict):  # it would be an object of the API
             yield from (FieldError.required(f"{field}.default.{n}") for n in ("apiVersion", "kind") if n not in default)
@@ -119,12 +128,7 @@ def _keywords(schema: Mapping[str, Any], field: str) -> Iterator[FieldError]:
         yield FieldError.forbidden(
             f"{field}.uniqueItems", "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
         )
-    if "pattern" in schema:
-        try:
-            compile_pattern(schema["pattern"])
-        except re.error as error:
-            detail = f"must be a valid regular expression, but isn't: {error}"
-            yield FieldError.invalid(f"{field}.pattern", schema["pattern"], detail)
+    yield from _pattern(schema.get("pattern"), f"{field}.pattern")
     keeps = "x-kubernetes-preserve-unknown-fields"
     if schema.get(keeps) is False:
         yield FieldError.invalid(f"{field}.{keeps}", False, "must be true or undefined")
@@ -135,6 +139,15 @@ def _keywords(schema: Mapping[str, Any], field: str) -> Iterator[FieldError]:
         if not schema.get("properties") and not schema.get(keeps):
             detail = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields"
             yield FieldError.required(f"{field}.properties", detail)
+
+
+def _pattern(pattern: Any, field: str) -> Iterator[FieldError]:
+    if not pattern or not isinstance(pattern, str):
+        return
+    try:
+        compile_pattern(pattern)
+    except PatternError as error:
+        yield FieldError.invalid(field, pattern, f"must be a valid regular expression, but isn't: {error}")
 
 
 def _items(schema: Mapping[str, Any], field: str) -> Iterator[FieldError]:
@@ -189,6 +202,7 @@ def _int_or_string_branch(schema: Mapping[str, Any], keyword: str, index: int) -
 def _test(schema: Any, field: str, allowed: bool) -> Iterator[FieldError]:
     if not isinstance(schema, dict):
         return
+    yield from _pattern(schema.get("pattern"), f"{field}.pattern")
     for keyword in _SHAPING:
         if keyword in schema and not (allowed and keyword == "type"):
             empty = "undefined" if keyword in ("additionalProperties", "default") else "empty"

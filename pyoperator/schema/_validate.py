@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from pyoperator.schema._errors import FieldError
 from pyoperator.schema._formats import FORMATS
-from pyoperator.schema._patterns import compile_pattern
+from pyoperator.schema.patterns import PatternError, PatternTooCostlyError, compile_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,14 +116,8 @@ class _Validation:
         if "minLength" in schema and len(value) < schema["minLength"]:
             detail = f"{path} in body should be at least {schema['minLength']} chars long"
             return [FieldError.invalid(path, value, detail)]
-        if "pattern" in schema:
-            try:
-                matches = compile_pattern(schema["pattern"]).search(value) is not None
-            except re.error as error:
-                return [FieldError.invalid(path, value, f"{path} can't be matched: {error}")]
-            if not matches:
-                return [FieldError.invalid(path, value, f"{path} in body should match '{schema['pattern']}'")]
-        return []
+        fault = _mismatch(schema.get("pattern"), value)
+        return [FieldError.invalid(path, value, f"{path} {fault}")] if fault else []
 
     def _number(self, schema: Mapping[str, Any], value: float, path: str) -> list[FieldError]:
         faults: list[FieldError] = []
@@ -268,6 +261,18 @@ def _equal(schema: Any, value: Any, old: Any) -> bool:
         items, known = schema.get("items"), _by_keys(schema, old)
         return len(known) == len(old) and all(_equal(items, entry, known.get(_key(schema, entry))) for entry in value)
     return False
+
+
+def _mismatch(pattern: Any, value: str) -> str:
+    """Say what is wrong with a text that should match; an empty pattern asks for nothing."""
+    if not pattern or not isinstance(pattern, str):
+        return ""
+    try:
+        return "" if compile_pattern(pattern).matches(value) else f"in body should match '{pattern}'"
+    except PatternError as error:  # of a schema that no CRD could have brought in
+        return f"in body should match '{pattern}, but pattern is invalid: {error}'"
+    except PatternTooCostlyError as error:
+        return f"can't be matched with '{pattern}': {error}"
 
 
 def _unplaced(detail: str) -> FieldError:

@@ -56,10 +56,48 @@ def test_accepted(spec: dict[str, Any]) -> None:
     assert check(spec) == []
 
 
-def test_bad_pattern() -> None:
-    [(field, message)] = check({"type": "string", "pattern": "("})
-    assert field == f"{SPEC}.pattern"
-    assert message.startswith('Invalid value: "(": must be a valid regular expression, but isn\'t: ')
+INVALID_PATTERN = "must be a valid regular expression, but isn't: error parsing regexp: "
+
+
+def test_a_pattern_is_judged_and_refused_in_the_words_of_go() -> None:
+    assert check({"type": "string", "pattern": "("}) == [
+        (f"{SPEC}.pattern", f'Invalid value: "(": {INVALID_PATTERN}missing closing ): `(`')
+    ]
+    assert check({"type": "string", "pattern": r"^(?i)\pL(?<x>a)"}) == []
+    assert check({"type": "string", "pattern": ""}) == []
+
+
+def test_patterns_are_judged_wherever_they_stand() -> None:
+    text = {
+        "type": "string",
+        "anyOf": [{"pattern": "(?=x)"}, {"not": {"pattern": "(?<!x)"}}],
+        "allOf": [{"pattern": "a++"}],
+        "not": {"properties": {"x": {"pattern": "(?x)"}}},
+    }
+    faults = check(
+        {
+            "type": "object",
+            "properties": {"a": text, "b": {"type": "array", "items": {"type": "integer", "pattern": "["}}},
+        }
+    )
+    assert {
+        field.removeprefix(f"{SPEC}.properties"): message.rpartition(INVALID_PATTERN)[2] for field, message in faults
+    } == {
+        "[a].anyOf[0].pattern": "invalid or unsupported Perl syntax: `(?=`",
+        "[a].anyOf[1].not.pattern": "invalid named capture: `(?<!x)`",
+        "[a].allOf[0].pattern": "invalid nested repetition operator: `++`",
+        "[a].not.properties[x].pattern": "invalid or unsupported Perl syntax: `(?x`",
+        "[b].items.pattern": "missing closing ]: `[`",
+    }
+
+
+def test_defaults_are_tried_only_with_a_schema_that_is_sound_otherwise() -> None:
+    number = {"type": "integer", "default": "x"}
+    assert [field for field, _ in check({"type": "object", "properties": {"n": number}})] == [
+        f"{SPEC}.properties[n].default"
+    ]
+    broken = {"type": "object", "properties": {"n": number, "a": {"type": "string", "pattern": "(", "default": "x"}}}
+    assert [field for field, _ in check(broken)] == [f"{SPEC}.properties[a].pattern"]
 
 
 def test_root() -> None:
