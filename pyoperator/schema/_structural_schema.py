@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from pyoperator.schema._formats import KNOWN_FORMATS
+from pyoperator.schema.patterns import PatternError, compile_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +72,7 @@ class _Translation:
         for key in _KEPT:
             if key in schema:
                 result[key] = copy.deepcopy(schema[key])  # a model used twice must not share lists
+        self._check_pattern(schema.get("pattern"), where)
         result |= {key: value for key, value in schema.items() if key.startswith("x-kubernetes-")}
         if result.get("type") != "array":
             result.pop(_MAP_KEYS, None)  # what a model says for the lists of it
@@ -128,6 +130,19 @@ class _Translation:
         if "type" in schema:
             return schema  # extra conditions of a field that has its type
         raise StructuralSchemaError(self._union(where))
+
+    @staticmethod
+    def _check_pattern(pattern: Any, where: str) -> None:
+        """Refuse what pydantic takes and a cluster does not: its own patterns are another dialect, or Python's."""
+        if not isinstance(pattern, str):
+            return
+        try:
+            compile_pattern(pattern)
+        except PatternError as error:
+            raise StructuralSchemaError(
+                f"{where}: a cluster refuses the pattern {pattern!r} ({error}): write it as RE2 has it, without lookaround, "
+                "backreferences, possessive forms and counts above 1000, or say it with a rule (x-kubernetes-validations)"
+            ) from error
 
     @staticmethod
     def _union(where: str) -> str:

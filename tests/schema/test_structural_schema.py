@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from pyoperator.objects import Condition, CustomResource, Model, PrinterColumn, Quantity, set_condition
 from pyoperator.schema import StructuralSchemaError, check_structural, crd_manifest, structural_schema, validate
@@ -140,6 +140,34 @@ def test_unions_are_refused() -> None:
 
     with pytest.raises(StructuralSchemaError, match=r"Either.value: a union"):
         structural_schema(Either)
+
+
+@pytest.mark.parametrize("pattern", ["(?x) a b", r"\u0041", "a{1001}", "a++", "(?u)a", "[a--b]"])
+def test_patterns_that_only_pydantic_takes_are_refused(pattern: str) -> None:
+    class Lock(BaseModel):
+        code: dict[str, list[Annotated[str, Field(pattern=pattern)] | None]]
+
+    with pytest.raises(StructuralSchemaError) as caught:
+        structural_schema(Lock)
+    message = str(caught.value)
+    assert message.startswith(f"Lock.code.*[]: a cluster refuses the pattern {pattern!r} (error parsing regexp: ")
+    assert "write it as RE2 has it" in message
+
+
+def test_patterns_of_pythons_own_engine_are_refused() -> None:
+    class Lock(BaseModel):
+        model_config = ConfigDict(regex_engine="python-re")
+        code: str = Field(pattern="^(?!kube-)")
+
+    with pytest.raises(StructuralSchemaError, match=r"^Lock\.code: a cluster refuses the pattern"):
+        structural_schema(Lock)
+
+
+def test_patterns_that_only_a_cluster_takes_can_be_given() -> None:
+    class Door(BaseModel):
+        state: str = Field(json_schema_extra={"pattern": r"^\Qa.b\E$"})
+
+    assert structural_schema(Door)["properties"]["state"] == {"type": "string", "pattern": r"^\Qa.b\E$"}
 
 
 class Tree(BaseModel):
