@@ -10,11 +10,8 @@ Unicode version, while a server has that of the Go it was built with.
 
 from __future__ import annotations
 
-import gzip
-import json
 from bisect import bisect_right
 from functools import cache
-from importlib import resources
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -126,6 +123,10 @@ def _orbits() -> dict[int, tuple[int, ...]]:
 
 @cache  # immutable facts of the package (see scripts/unicode-tables), a few milliseconds, read by patterns that need them
 def _tables() -> dict[str, Any]:
+    import gzip
+    import json
+    from importlib import resources
+
     data = resources.files("pyoperator.schema.patterns").joinpath("unicode.json.gz").read_bytes()
     tables: dict[str, Any] = json.loads(gzip.decompress(data))
     return tables

@@ -1,14 +1,15 @@
-"""A compiled pattern."""
+"""A compiled pattern. Parser and automaton are imported by the first one: most processes never see a pattern."""
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from pyoperator.schema.patterns._automaton import Automaton
-from pyoperator.schema.patterns._parse import parse
+if TYPE_CHECKING:
+    from pyoperator.schema.patterns._automaton import Automaton
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+# What no UTF-8 can hold reaches a server as the replacement character.
+_NOT_IN_UTF8 = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 
 
 class Pattern:
@@ -17,13 +18,16 @@ class Pattern:
     __slots__ = ("_automaton", "_tree")
 
     def __init__(self, pattern: str) -> None:
-        # What no UTF-8 can hold reaches a server as the replacement character.
-        self._tree = parse(_SURROGATE.sub("\ufffd", pattern))
+        from pyoperator.schema.patterns._parse import parse
+
+        self._tree = parse(pattern if pattern.isascii() else pattern.translate(_NOT_IN_UTF8))
         self._automaton: Automaton | None = None
 
     def matches(self, text: str) -> bool:
         """Tell whether the pattern matches anywhere in the text; raises PatternTooCostlyError for absurd patterns."""
         if self._automaton is None:  # many patterns are only ever checked
+            from pyoperator.schema.patterns._automaton import Automaton
+
             self._automaton = Automaton(self._tree)
         return self._automaton.search(text)
 
