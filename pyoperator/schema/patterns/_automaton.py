@@ -95,6 +95,10 @@ class _State(dict[str, "_State"]):
         self._automaton.kept(1)
         return following
 
+    def __repr__(self) -> str:
+        # States refer to each other: that of a dict would not end.
+        return f"<state of {len(self._goals)} goals, {len(self)} characters known>"
+
     def _follow(self, code: int) -> _State:
         automaton = self._automaton
         side = automaton.side_of(code)
