@@ -96,6 +96,11 @@ class Results:
     def run_of(self, part: str) -> Run | None:
         return next((run for run in reversed(self.runs) if part in run.parts()), None)
 
+    def one_by_one(self) -> list[Results]:
+        """Return each run of the newest recorded version of this library by itself, oldest first."""
+        newest = _version(self.runs[-1]) if self.runs else ""
+        return [Results([run]) for run in self.runs if _version(run) == newest]
+
     def parts(self) -> set[str]:
         return {part for run in self.runs for part in run.parts()}
 
@@ -116,6 +121,11 @@ class Results:
     def peers(self, part: str) -> list[str]:
         """Return who took part, in the order of their first lines."""
         return list(dict.fromkeys(line.values["peer"] for line in self.lines(part)))
+
+
+def _version(run: Run) -> str:
+    versions = run.head.get("versions") or {}
+    return str(versions.get("pyoperator", ""))
 
 
 def figures(line: Line, name: str) -> list[float]:

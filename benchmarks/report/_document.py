@@ -23,7 +23,8 @@ _HEAD = """\
 One workload, everybody's program on the same API server, one after the other in alternating order: a custom resource of
 2.8 KB of JSON (20 parameters, 5 users, 4 conditions, managed fields), {server}. Wall times there are the server's as much
 as the programs'; CPU seconds and memory are steadier. `load` in the lines below is the machine's load average of that minute:
-two cores are busy at 2. Ratios are of medians. No test passes or fails by any of this; the [memory gate](#memory-gate) judges by memory.
+two cores are busy at 2. Ratios are of medians; a target shows the run in the middle of all that were recorded of this version, and
+in brackets the range of all, for a machine has its hours and no run stands alone. No test passes or fails by any of this; the [memory gate](#memory-gate) judges by memory.
 """
 _AGAIN = """\
     make bench                                        # all of it: the figures of this page anew, then this page

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import _svg
 from benchmarks._measurement import Line
 from benchmarks._memory_gate import key, record
-from benchmarks._results import Recorder, Results
+from benchmarks._results import Recorder, Results, Run
 from benchmarks.report import write_report
 from benchmarks.report._plots import percentiles
 from benchmarks.report._targets import TARGETS, Figure, Target, linear_growth
@@ -158,6 +158,30 @@ def test_a_verdict_is_about_the_figure_that_is_shown() -> None:
     assert [at_least.met(value) for value in (1.3, 1.296, 1.294)] == [True, True, False]
     shown = Target("c", 50, lambda _: Figure(60.0, "60"), unit="ms").row(Results([]))
     assert shown[1:] == ("<= 50 ms", "60", "", "60 ms", "**missed**")
+
+
+@pytest.mark.parametrize(
+    ("least", "values", "shown", "verdict"),
+    [
+        (False, [0.6, 0.9, 0.65], "0.65x (0.60x to 0.90x, n = 3)", "met"),
+        (False, [0.6, 0.8], "0.80x (0.60x to 0.80x, n = 2)", "**missed**"),
+        (True, [0.6, 0.8], "0.60x (0.60x to 0.80x, n = 2)", "**missed**"),
+    ],
+)
+def test_no_run_stands_alone(least: bool, values: list[float], shown: str, verdict: str) -> None:
+    """Judged is the one in the middle of a version's, of two the less favourable; other versions say nothing."""
+    names = [f"2026-01-0{day}" for day in range(1, len(values) + 1)]
+    by_name = dict(zip(names, values, strict=True))
+    runs = [Run(name, {"versions": {"pyoperator": "2"}}) for name in names]
+    runs.append(Run("2025-12-31", {"versions": {"pyoperator": "1"}}))
+
+    def measure(results: Results) -> Figure | None:
+        value = by_name[results.runs[0].name]
+        return Figure(value, f"{value}", "1")
+
+    row = Target("a", 0.7, measure, least=least).row(Results(runs))
+    assert row[4:] == (shown, verdict)
+    assert row[2] == str(float(shown.partition("x")[0]))
 
 
 def test_growth_compares_the_slopes_without_the_start(results: Path) -> None:
