@@ -91,7 +91,7 @@ class Operations:
         metadata = check_metadata_types(kind, obj)
         settle_metadata(metadata)
         _settle_namespace(kind, metadata, namespace)
-        if metadata.get("resourceVersion"):
+        if metadata.get("resourceVersion") not in {None, "", "0"} and not options.dry_run:  # it is the store that minds
             raise _status.StatusError(500, "", "resourceVersion should not be set on objects to be created")
         for owned in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
             metadata.pop(owned, None)
