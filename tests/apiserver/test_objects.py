@@ -49,6 +49,15 @@ def test_create_twice_conflicts_with_the_real_servers_words(ask: Asker) -> None:
     }
 
 
+def test_a_version_in_a_creation_is_a_fault_of_the_store_alone(ask: Asker) -> None:
+    answer = ask("POST", CONFIG_MAPS, config_map(resourceVersion="5"), status=500)
+    assert answer["message"] == "resourceVersion should not be set on objects to be created"
+    tried = ask("POST", CONFIG_MAPS, config_map(resourceVersion="5"), status=201, query={"dryRun": "All"})
+    assert "resourceVersion" not in tried["metadata"]
+    made = ask("POST", CONFIG_MAPS, config_map(resourceVersion="0"), status=201)
+    assert made["metadata"]["resourceVersion"] == str(ask.server.store.revision)
+
+
 def test_generate_name(ask: Asker) -> None:
     body = {**config_map(), "metadata": {"generateName": "x-"}}
     names = {ask("POST", CONFIG_MAPS, body, status=201)["metadata"]["name"] for _ in range(20)}
